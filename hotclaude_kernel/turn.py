@@ -1,0 +1,170 @@
+"""The values of a conversation: what is asked, under which settings, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from .protocol import Block, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .errors import HotClaudeError
+    from .protocol import Event
+
+PERMISSION_MODES = ("default", "acceptEdits", "plan", "dontAsk", "auto", "bypassPermissions")
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+
+def _flag(
+    flag: str | None,
+    *,
+    key: bool,
+    live: bool = False,
+    encode: Callable[[Any], list[str]] | None = None,
+    default: Any = None,
+) -> Any:
+    """Declare a setting: its CLI flag, whether it changes the answer, whether it changes live."""
+    metadata = {"flag": flag, "key": key, "live": live, "encode": encode}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How `claude` is started and asked. The argv is made from this value and nothing else.
+
+    Each field is one CLI flag. `key` says whether it belongs to the identity of a turn, `live`
+    whether a running process can change it; the others need a new process on the old conversation.
+    """
+
+    model: str | None = _flag("--model", key=True, live=True)
+    effort: str | None = _flag("--effort", key=True, live=True)
+    permission_mode: str = _flag("--permission-mode", key=True, live=True, default="default")
+    system: str | None = _flag("--system-prompt", key=True)
+    append_system: str | None = _flag("--append-system-prompt", key=True)
+    tools: tuple[str, ...] | None = _flag(
+        "--tools", key=True, encode=lambda tools: [",".join(tools)]
+    )
+    allowed_tools: tuple[str, ...] = _flag(
+        "--allowedTools", key=True, default=(), encode=lambda tools: [",".join(tools)]
+    )
+    thinking_display: str | None = _flag("--thinking-display", key=False, default="summarized")
+    fallback_model: str | None = _flag("--fallback-model", key=True)
+    max_turns: int | None = _flag("--max-turns", key=True)
+    setting_sources: tuple[str, ...] | None = _flag(
+        "--setting-sources", key=True, encode=lambda names: [",".join(names)]
+    )
+    mcp_config: str | None = _flag("--mcp-config", key=True)
+    extra_args: tuple[str, ...] = _flag(None, key=True, default=(), encode=list)
+    # Not a flag but where the process stands; files it names are recorded, not keyed.
+    cwd: str | None = _flag(None, key=False, encode=lambda _: [])
+
+    def argv(self) -> list[str]:
+        """Return the flags that these settings stand for."""
+        argv: list[str] = []
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            # An empty tuple of tools means "none", which is a flag; elsewhere it means unset.
+            if value is None or (value == () and spec.name != "tools"):
+                continue
+            encode = spec.metadata["encode"] or (lambda value: [str(value)])
+            flag = spec.metadata["flag"]
+            argv += [flag, *encode(value)] if flag else encode(value)
+        return argv
+
+    def changed(self, **changes: Any) -> Settings:
+        """Return a copy with `changes`."""
+        return replace(self, **changes)
+
+    def differing(self, other: Settings) -> set[str]:
+        """Return the names of the fields in which the two differ."""
+        return {
+            spec.name
+            for spec in fields(self)
+            if getattr(self, spec.name) != getattr(other, spec.name)
+        }
+
+
+LIVE_SETTINGS = frozenset(spec.name for spec in fields(Settings) if spec.metadata["live"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What is asked: the text as it is sent, and the cell that asks it (where one is known)."""
+
+    text: str
+    cell_id: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """When things happened in a turn, in seconds of the monotonic clock.
+
+    `hot` is false where the process had not answered before, so that the turn paid for its start.
+    """
+
+    hot: bool
+    sent: float = field(default_factory=time.monotonic)
+    first_text: float | None = None
+    ended: float | None = None
+
+    @property
+    def first_text_s(self) -> float | None:
+        """Seconds from sending to the first word, `None` if there was none."""
+        return None if self.first_text is None else self.first_text - self.sent
+
+    @property
+    def total_s(self) -> float:
+        """Seconds from sending to the end, or until now."""
+        return (self.ended or time.monotonic()) - self.sent
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One prompt and everything until its result.
+
+    `status` is running, ok, error, interrupted or crashed. `error` is what the user was told.
+    `uuid` names the prompt in the transcript, `last_uuid` its last entry.
+    """
+
+    prompt: Prompt
+    uuid: str
+    clock: Clock
+    number: int
+    status: str = "running"
+    error: HotClaudeError | None = None
+    session_id: str = ""
+    session_pid: int | None = None
+    model: str = ""
+    last_uuid: str = ""
+    usage: Usage = field(default_factory=Usage)
+    # Everything but the deltas: enough to show the turn again as it was.
+    events: list[Event] = field(default_factory=list)
+    # Taken out of the history again, because it did not finish.
+    cut: bool = False
+    awaiting_api: bool = True
+    patience_until: float = 0.0
+    stalled: bool = False
+
+    @property
+    def text(self) -> str:
+        """The answer: the text blocks, joined as paragraphs."""
+        blocks = [e for e in self.events if isinstance(e, Block) and e.kind == "text"]
+        return "\n\n".join(b.text for b in blocks if b.parent is None and not b.error)
+
+    def end(self, status: str, error: HotClaudeError | None = None) -> None:
+        """Close the turn."""
+        self.status, self.error = status, error
+        self.clock.ended = time.monotonic()
+
+
+def transcript_path(config_dir: Path, session_id: str) -> Path | None:
+    """Return where the process keeps the transcript of a session, `None` if it has none yet.
+
+    A plain session id is looked up only under the folder of the current working directory, and
+    how that is named depends on links; the id itself is unique.
+    """
+    return next(config_dir.glob(f"projects/*/{session_id}.jsonl"), None)

@@ -1,0 +1,348 @@
+"""The Markdown that answers are read as: its rules, and where a growing text may be cut.
+
+The grammar is markdown-it's CommonMark with tables, strikethrough, bare addresses and maths, and
+without raw HTML. `Splitter` cuts a stream into top-level blocks at lines where this very parser
+starts a new one, so rendering the blocks one by one gives what rendering the whole would. Most
+cuts are plain and need no parser; it is asked only when a list, a fence or maths may be open.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.token import Token
+
+logger = logging.getLogger(__name__)
+
+#: Block nesting shown as structure; what lies deeper is shown as source. A list item costs two.
+DEEPEST_BLOCK = 32
+
+#: Nesting of brackets inside a paragraph, some four Python frames each.
+DEEPEST_INLINE = 50
+
+#: Lines a `$$` or `\\[` block may take before it counts as text.
+LONGEST_MATHS_LINES = 60
+
+# A line after which the next block's start is not plain: it may hold a list, a fence or maths.
+_ITEM = re.compile(r"(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)")
+_LASTING = re.compile(r"[ \t]+\S|[-+*](?:[ \t]|$)|\d{1,9}[.)](?:[ \t]|$)|```|~~~|\$\$|\\\[")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$")
+
+
+class Splitter:
+    """Cuts Markdown that arrives in pieces into top-level blocks.
+
+    The blocks and `tail` together are the text fed, unchanged, and the cuts do not depend on
+    the pieces. A cut lies before a line that follows a blank one and starts a block at column 0.
+
+    >>> splitter = Splitter()
+    >>> splitter.feed("# One\\n\\nTwo\\n")
+    ['# One\\n\\n']
+    >>> splitter.tail
+    'Two\\n'
+    """
+
+    def __init__(self) -> None:
+        self.scanned = 0  # lines looked at, by us or by the parser: what a test can count
+        self._lines: list[str] = []  # whole lines of the open block
+        self._rest: list[str] = []  # the unfinished line
+        self._known = 0  # the line of the open block up to which structure is settled
+        self._plain = True  # nothing since that line can reach over a blank line
+        self._after_blank = False
+        self._written = False
+        self._inside: Callable[[str], bool | None] | None = None
+        self._in_list = False
+
+    @property
+    def tail(self) -> str:
+        """The text of the block that is still open."""
+        return "".join(self._lines) + "".join(self._rest)
+
+    def feed(self, text: str) -> list[str]:
+        """Takes the next piece of text and returns the blocks it finished."""
+        head, newline, rest = text.rpartition("\n")
+        if not newline:
+            self._rest.append(text)
+            return []
+        whole = "".join(self._rest) + head + newline
+        self._rest = [rest] if rest else []
+        return self._take(whole)
+
+    def finish(self) -> list[str]:
+        """Returns what is left as finished blocks; the text is over."""
+        blocks = self._take("".join(self._rest))
+        self._rest = []
+        if self._lines:
+            blocks.append(self._cut())
+        return blocks
+
+    def _take(self, whole: str) -> list[str]:
+        blocks = []
+        for line in _LINE.findall(whole):
+            self.scanned += 1
+            if self._cuts_before(tame(line)):
+                blocks.append(self._cut())
+            self._lines.append(line)
+            self._note(tame(line).rstrip("\n"))
+        return blocks
+
+    def _cut(self) -> str:
+        block = "".join(self._lines)
+        self._lines = []
+        self._known = 0
+        self._plain = True
+        self._written = self._in_list = False
+        return block
+
+    def _cuts_before(self, line: str) -> bool:
+        if not (self._after_blank and self._written) or self._inside or line[0] in " \t\n":
+            return False
+        if self._in_list and _ITEM.match(line):
+            return False
+        return self._plain or self._parser_starts_at(line)
+
+    def _note(self, line: str) -> None:
+        """Takes a line into the open block."""
+        blank = not line.strip(" \t")
+        self._after_blank = blank
+        self._written = self._written or not blank
+        if self._inside:
+            self._settle(self._inside(line))
+        elif self._plain and _LASTING.match(line):
+            self._plain = False
+
+    def _settle(self, closed: bool | None) -> None:
+        if closed is None:
+            return
+        self._inside = None
+        if closed:
+            self._known = len(self._lines)
+            self._plain = True
+
+    def _parser_starts_at(self, line: str) -> bool:
+        """Asks the parser whether `line` starts a block, and learns what is open if it does not."""
+        open_lines = self._lines[self._known :]
+        self.scanned += len(open_lines) + 1
+        tokens, _ = parse_blocks(tame("".join(open_lines)) + line, {"cutting": True})
+        last = next((token for token in reversed(tokens) if not token.level and token.map), None)
+        if last is None or last.map is None:
+            return False
+        start = last.map[0]
+        if start == len(open_lines):
+            return True
+        self._known += start
+        self._in_list = last.type in ("bullet_list_open", "ordered_list_open")
+        lines = [tame(text).rstrip("\n") for text in open_lines[start:]]
+        if last.type == "fence":
+            self._inside = _until_fence(last.markup)
+        elif last.type == "maths_block" and (opening := maths_opening(lines[0].strip())):
+            self._inside = _until_maths(opening, len(lines) - 1)
+        return False
+
+
+def _until_fence(markup: str) -> Callable[[str], bool | None]:
+    closing = re.compile(rf" {{0,3}}{re.escape(markup)}{re.escape(markup[0])}*[ \t]*$")
+    return lambda line: True if closing.match(line) else None
+
+
+def _until_maths(opening: MathsOpening, count: int) -> Callable[[str], bool | None]:
+    def step(line: str) -> bool | None:
+        nonlocal count
+        count += 1
+        return maths_step(opening, line, count)
+
+    return step
+
+
+def definitions(block: str) -> dict[str, dict[str, str]]:
+    """Returns the link definitions in a block, as `markdown.render` takes them."""
+    if "]:" not in block:
+        return {}
+    found = parse_blocks(tame(block), {})[1].get("references", {})
+    return {
+        label: {"title": entry["title"], "href": entry["href"]} for label, entry in found.items()
+    }
+
+
+def parse_blocks(source: str, env: dict[str, Any]) -> tuple[list[Token], dict[str, Any]]:
+    """Parses tamed text down to its blocks; text the parser fails on has none."""
+    tokens: list[Token] = []
+    md = grammar()
+    try:
+        md.block.parse(source, md, env, tokens)
+    except Exception:
+        logger.warning("Markdown not understood", exc_info=True)
+        return [], {}
+    return tokens, env
+
+
+@lru_cache(maxsize=1)
+def grammar() -> MarkdownIt:
+    """Returns the one parser, imported and built on first use."""
+    from markdown_it import MarkdownIt
+
+    options: Any = {
+        "html": False,
+        "linkify": True,
+        "maxNesting": DEEPEST_INLINE,
+        "inline_definitions": True,
+        "xhtmlOut": False,
+    }
+    md = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    md.validateLink = allows  # type: ignore[method-assign,assignment]
+    before = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    md.block.ruler.before("table", "deep", _deep)
+    md.block.ruler.before("fence", "maths_block", _maths_block, before)  # type: ignore[arg-type]
+    return md
+
+
+def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Takes what is nested too deeply as source, where markdown-it would drop it."""
+    if silent or state.level < DEEPEST_BLOCK:
+        return False
+    line = start
+    while line < end and (state.isEmpty(line) or state.sCount[line] >= state.blkIndent):
+        line += 1
+    token = state.push("code_block", "code", 0)
+    token.content = state.getLines(start, line, state.blkIndent, False)
+    token.map = [start, line]
+    state.line = line
+    return True
+
+
+# Signs that lie about the text around them.
+
+CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
+BIDI = r"\u202a-\u202e\u2066-\u2069"
+TAGS = r"\U000e0000-\U000e007f"
+_ODD = re.compile(f"[{CONTROL}{BIDI}{TAGS}\ufff9-\ufffb]")
+
+
+def tame(text: str) -> str:
+    """Returns text of many lines with `\n` ends and its control and bidi signs made visible.
+
+    The change is sign by sign, so cutting a text and taming the pieces gives the same.
+    Direction marks (U+200E, U+200F) and joiners stay: right-to-left text and emoji need them.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _ODD.sub(lambda match: spell(match[0]), text) if _ODD.search(text) else text
+
+
+def spell(sign: str) -> str:
+    """Returns a sign that can be seen in the place of one that cannot."""
+    code = ord(sign)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"⟨U+{code:04X}⟩"
+
+
+# Links.
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_OUTSIDE = re.compile(r"https?://[^/?#\\]|mailto:[^/\\]", re.IGNORECASE)
+_INSIDE = re.compile(r"#|[\w.%~@+-][^:]*$|[\w.%~@+-][^:/?#]*[/?#]")
+_NEVER = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"'`\u2028\u2029]")
+
+
+def allows(address: str) -> bool:
+    """Tells whether a link may point there: http, https, mailto, a fragment, a relative path."""
+    if _NEVER.search(address):
+        return False
+    if _SCHEME.match(address):
+        return bool(_OUTSIDE.match(address))
+    return bool(_INSIDE.match(address))
+
+
+def has_scheme(address: str) -> bool:
+    """Tells whether a link leaves the document."""
+    return bool(_SCHEME.match(address))
+
+
+# Maths. One step function decides where a block ends, for the parser and for the cutter.
+
+_DELIMITER = re.compile(r"\\\\|\$\$|\\[\[\]]")
+
+
+class MathsOpening(NamedTuple):
+    """A line that opens maths: what closes it, whether the opener stands alone, the rest."""
+
+    closer: str
+    alone: bool
+    closed: bool
+
+
+def maths_opening(line: str) -> MathsOpening | None:
+    """Returns how a line without indent opens a maths block, or `None` if it does not."""
+    if not line.startswith(("$$", "\\[")):
+        return None
+    closer = "$$" if line[0] == "$" else "\\]"
+    rest = line[2:].strip()
+    end = _first_delimiter(rest)
+    if end is None:
+        return MathsOpening(closer, alone=not rest, closed=False)
+    if rest[end:] == closer and end:
+        return MathsOpening(closer, alone=False, closed=True)
+    return None
+
+
+def maths_step(opening: MathsOpening, line: str, count: int) -> bool | None:
+    """Tells what line number `count` does to open maths: closes it, ends it in vain, or neither."""
+    text = line.strip()
+    end = _first_delimiter(text)
+    if end is not None:
+        return text[end:] == opening.closer
+    if count >= LONGEST_MATHS_LINES or text.startswith(("```", "~~~")):
+        return False
+    return None if text or opening.alone else False
+
+
+def _first_delimiter(text: str) -> int | None:
+    return next((m.start() for m in _DELIMITER.finditer(text) if m[0] != "\\\\"), None)
+
+
+def _maths_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    begin = state.bMarks[start] + state.tShift[start]
+    if state.src[begin : begin + 1] not in ("$", "\\") or state.is_code_block(start):
+        return False
+    opening = maths_opening(state.src[begin : state.eMarks[start]].rstrip())
+    if opening is None:
+        return False
+    last = start
+    if not opening.closed:
+        found = _maths_end(state, opening, start, end)
+        if found is None:
+            return False
+        last = found
+    if silent:
+        return True
+    token = state.push("maths_block", "", 0)
+    token.map = [start, last + 1]
+    written = state.getLines(start, last + 1, state.sCount[start], False).strip()
+    token.content = written[2:-2].strip("\n")
+    token.markup = written[:2]
+    state.line = last + 1
+    return True
+
+
+def _maths_end(state: StateBlock, opening: MathsOpening, start: int, end: int) -> int | None:
+    """Returns the closing line; while cutting, maths still open at the end counts as open."""
+    for line in range(start + 1, end):
+        empty = state.isEmpty(line)
+        if not empty and state.sCount[line] < state.blkIndent:
+            return None
+        text = "" if empty else state.src[state.bMarks[line] : state.eMarks[line]]
+        step = maths_step(opening, text, line - start)
+        if step is not None:
+            return line if step else None
+    return end - 1 if state.env.get("cutting") and state.blkIndent == 0 else None

@@ -18,6 +18,7 @@ LOGIN_HINT = (
 CREDENTIAL_HINT = "Check ANTHROPIC_API_KEY or log in again, then restart the kernel."
 WAIT_HINT = "Wait a little, then run the cell again; the conversation is kept."
 REACH_HINT = "Check the network, or ANTHROPIC_BASE_URL if you set one; then run the cell again."
+REQUEST_HINT = "The same request will be refused again: change the prompt, or begin with `%new`."
 MODEL_HINT = "Choose another with `%model`; without a name it lists what there is."
 
 
@@ -65,7 +66,10 @@ def _api_failure(text: str, status: int | None, kind: str | None) -> ApiError:
     if status is None and ("refused" in text.lower() or "connect" in text.lower()):
         return ApiError(text, hint=REACH_HINT, status=status)
     if "credit balance" in text.lower():
-        return ApiError(text, hint="Add credit to the API account, then run the cell again.")
+        hint = "Add credit to the API account, then run the cell again."
+        return ApiError(text, hint=hint, status=status)
+    if status in (400, 413):
+        return ApiError(text, hint=REQUEST_HINT, status=status)
     return ApiError(text, hint=WAIT_HINT, status=status)
 
 

@@ -320,7 +320,7 @@ def _blocks(frame: Frame) -> list[Event]:
     return [
         Block(
             uuid=frame.get("uuid", ""),
-            message_id=message["id"],
+            message_id=message.get("id", ""),
             kind=block["type"],
             content=block,
             parent=frame.get("parent_tool_use_id"),

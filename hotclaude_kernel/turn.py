@@ -67,8 +67,8 @@ class Settings:
         argv: list[str] = []
         for spec in fields(self):
             value = getattr(self, spec.name)
-            # An empty tuple of tools means "none", which is a flag; elsewhere it means unset.
-            if value is None or (value == () and spec.name != "tools"):
+            # Where unset is `None`, an empty tuple means "none of them", which is a flag too.
+            if value is None or value == spec.default == ():
                 continue
             encode = spec.metadata["encode"] or (lambda value: [str(value)])
             flag = spec.metadata["flag"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from hotclaude_kernel.errors import ClaudeNotFound
@@ -156,9 +157,18 @@ class Notebook:
 
     def __init__(self, manager: KernelManager) -> None:
         self.manager = manager
-        self.client = manager.client()
+        # A client of its own making has its own session id, as each page of a front end has.
+        self.client = BlockingKernelClient()
+        self.client.load_connection_info(manager.get_connection_info())
         self.client.start_channels()
         self.client.wait_for_ready(timeout=DEADLINE_S)
+
+    @property
+    def pid(self) -> int:
+        """The kernel's own process."""
+        pid = getattr(self.manager.provisioner, "pid", None)
+        assert isinstance(pid, int)
+        return pid
 
     def send(
         self, code: str, *, cell_id: str | None = "cell", allow_stdin: bool = False, **content: Any
@@ -208,9 +218,9 @@ class Notebook:
         return self.collect(self.send(code, **options), hook)
 
     def close(self) -> None:
+        """Leave the kernel, as a closed page does."""
         self.client.stop_channels()
-        self.manager.shutdown_kernel()
-        self.manager.context.destroy()
+        self.client.context.destroy()
 
 
 @contextmanager
@@ -227,6 +237,7 @@ def open_notebook(env: dict[str, str], *arguments: str) -> Iterator[Notebook]:
         yield notebook
     finally:
         notebook.close()
+        manager.shutdown_kernel()
 
 
 @pytest.fixture

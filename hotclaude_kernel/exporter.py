@@ -1,0 +1,57 @@
+"""A notebook of prompts as clean Markdown, for `jupyter nbconvert --to hotclaude-markdown`.
+
+nbconvert's own exporters prefer `text/html`, so `--to markdown` would hold HTML, and they print a
+prompt in a fence of three backticks, which a prompt with a fence of its own breaks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbconvert.exporters import Exporter
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+class MarkdownExporter(Exporter):
+    """Prompts as quotations, answers as the Markdown they are."""
+
+    file_extension = ".md"
+    output_mimetype = "text/markdown"
+    export_from_notebook = "Markdown (Hot Claude)"
+
+    def from_notebook_node(  # type: ignore[override]  # as every text exporter of theirs does
+        self, nb: NotebookNode, resources: Any = None, **kwargs: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the Markdown, and nbconvert's resources."""
+        nb, resources = super().from_notebook_node(nb, resources, **kwargs)
+        parts = [_cell(cell) for cell in nb.cells]
+        return "\n\n".join(part for part in parts if part) + "\n", resources
+
+
+def _cell(cell: NotebookNode) -> str:
+    if cell.cell_type != "code":
+        return str(cell.source).strip()
+    prompt = "\n".join(f"> {line}".rstrip() for line in str(cell.source).splitlines())
+    # The answer's own outputs are cut anywhere between blocks: they are joined as they stand.
+    said = "".join(_output(output) for output in cell.outputs).strip()
+    return "\n\n".join(part for part in (prompt, said) if part)
+
+
+def _output(output: NotebookNode) -> str:
+    match output.output_type:
+        case "stream":
+            return _fenced(str(output.text))
+        case "error":
+            return _fenced("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
+        case "execute_result":
+            return _fenced(str(output.data.get("text/plain", "")))
+    return str(output.data.get("text/markdown", ""))
+
+
+def _fenced(text: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"\n\n{fence}\n{text.rstrip()}\n{fence}\n\n"

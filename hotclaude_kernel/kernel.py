@@ -1,0 +1,438 @@
+"""The Jupyter face: cells in, outputs out; interrupts, completion, inspection, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import traitlets
+from ipykernel.kernelapp import IPKernelApp
+from jupyter_core.paths import jupyter_config_path
+
+from . import __version__, asking, editing, magics
+from .conversation import Conversation, Prespawned
+from .display import ConsolePage, NotebookPage, Page
+from .errors import HotClaudeError, Interrupted, UsageError
+from .launching import CONFIG_NAME
+from .parts import error_lines, footer
+from .serving import ServingKernel
+from .turn import PERMISSION_MODES, Prompt, Settings, Turn
+
+if TYPE_CHECKING:
+    from .parts import Data
+    from .protocol import Frame
+    from .session import PermissionRequest
+
+CLOSE_S = 6.0
+
+SHOWN_AGAIN = (
+    "Shown again: this cell was answered before the page was reloaded. Nothing was sent; "
+    "run it once more to ask again."
+)
+
+
+class CellOutput:
+    """Where the outputs of one cell go. It names the cell in every message it sends."""
+
+    def __init__(self, kernel: HotClaudeKernel, parent: Frame) -> None:
+        self._kernel = kernel
+        self._parent = parent
+
+    def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
+        """Display a bundle, or change the one displayed under this id.
+
+        The metadata stays empty: VS Code redraws the whole cell when it changes.
+        """
+        kind = "update_display_data" if update else "display_data"
+        transient = {"display_id": display_id}
+        self._send(kind, {"data": data, "metadata": {}, "transient": transient})
+
+    def stream(self, text: str, name: str = "stdout") -> None:
+        """Write text."""
+        self._send("stream", {"name": name, "text": text})
+
+    def clear(self) -> None:
+        """Take away what was shown, once something new comes."""
+        self._send("clear_output", {"wait": True})
+
+    def result(self, value: str, count: int) -> None:
+        """Show the value of the cell."""
+        content = {"execution_count": count, "data": {"text/plain": value}, "metadata": {}}
+        self._send("execute_result", content)
+
+    def error(self, content: Frame) -> None:
+        """Show an error."""
+        self._send("error", content)
+
+    def _send(self, kind: str, content: Frame) -> None:
+        kernel = self._kernel
+        kernel.session.send(
+            kernel.iopub_socket, kind, content, self._parent, ident=kernel.topic(kind)
+        )
+
+
+class HotClaudeKernel(ServingKernel):
+    """A kernel whose cells are turns of one conversation with one live claude process."""
+
+    implementation = "hotclaude"
+    implementation_version = __version__
+    banner = "Hot Claude: each cell is a message to one live claude process. %help tells more."
+    # A known name: highlighted prompts and jupytext round trips. Never "python": VS Code would run
+    # its start-up code, which is to say send it as prompts.
+    language_info = {  # noqa: RUF012 - the base class declares a plain attribute
+        "name": "markdown",
+        "version": __version__,
+        "mimetype": "text/x-markdown",
+        "codemirror_mode": "markdown",
+        "pygments_lexer": "markdown",
+        "file_extension": ".md",
+        "nbconvert_exporter": "hotclaude-markdown",
+    }
+
+    model = traitlets.Unicode(
+        None, allow_none=True, help="Model: a name `%model` lists, or an id."
+    ).tag(config=True)
+    effort = traitlets.Unicode(None, allow_none=True, help="Effort, as `%effort` takes it.").tag(
+        config=True
+    )
+    system = traitlets.Unicode(
+        None, allow_none=True, help="System prompt in place of Claude Code's own."
+    ).tag(config=True)
+    append_system = traitlets.Unicode(
+        None, allow_none=True, help="Text that follows Claude Code's own system prompt."
+    ).tag(config=True)
+    tools = traitlets.List(
+        traitlets.Unicode(), None, allow_none=True, help="Tools to offer; [] for none."
+    ).tag(config=True)
+    allowed_tools = traitlets.List(
+        traitlets.Unicode(), help="Tools, or rules like Bash(git *), that are allowed unasked."
+    ).tag(config=True)
+    permission_mode = traitlets.Enum(
+        PERMISSION_MODES, "default", help="What Claude may do unasked."
+    ).tag(config=True)
+    fallback_model = traitlets.Unicode(
+        None, allow_none=True, help="Model to use while the first is overloaded."
+    ).tag(config=True)
+    max_turns = traitlets.Int(
+        None, allow_none=True, help="Model requests one cell may take, tools included."
+    ).tag(config=True)
+    setting_sources = traitlets.List(
+        traitlets.Unicode(),
+        None,
+        allow_none=True,
+        help="Which of user, project and local settings are read; all by default, [] for none.",
+    ).tag(config=True)
+    mcp_config = traitlets.Unicode(None, allow_none=True, help="MCP servers: a file, or JSON.").tag(
+        config=True
+    )
+    extra_args = traitlets.List(
+        traitlets.Unicode(), help="Further arguments of the claude binary."
+    ).tag(config=True)
+    cli = traitlets.Unicode("", help="The claude binary; else HOTCLAUDE_CLI, PATH, bundled.").tag(
+        config=True
+    )
+    stall_timeout = traitlets.Float(
+        60.0, help="Seconds that the API may be silent while it owes an answer."
+    ).tag(config=True)
+    footer = traitlets.Bool(True, help="Whether a turn's numbers are shown below it.").tag(
+        config=True
+    )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conversation = Conversation(
+            self._settings(),
+            binary=self.cli,
+            stall_timeout_s=self.stall_timeout,
+            prespawned=getattr(self.parent, "prespawned", None),
+        )
+        self._history: list[tuple[int, int, str, str]] = []
+        self._work: asyncio.Task[Frame] | None = None
+        self._shown_to: dict[str, set[str]] = {}
+
+    def _settings(self) -> Settings:
+        return Settings(
+            model=self.model,
+            effort=self.effort,
+            system=self.system,
+            append_system=self.append_system,
+            tools=None if self.tools is None else tuple(self.tools),
+            allowed_tools=tuple(self.allowed_tools),
+            permission_mode=self.permission_mode,
+            fallback_model=self.fallback_model,
+            max_turns=self.max_turns,
+            setting_sources=None if self.setting_sources is None else tuple(self.setting_sources),
+            mcp_config=self.mcp_config,
+            extra_args=tuple(self.extra_args),
+        )
+
+    def topic(self, kind: str) -> bytes:
+        """Return the iopub topic of a message of this kind."""
+        topic: bytes = self._topic(kind)
+        return topic
+
+    # --- a cell ------------------------------------------------------------------------------
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: Frame | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: Frame | None = None,
+        cell_id: str | None = None,
+    ) -> Frame:
+        """Run a cell: its `%` lines first, then its prompt as one turn.
+
+        What a front end executes on its own (silent, or kept out of the history) is not a message
+        of the user's and never reaches Claude.
+        """
+        if silent or not store_history or not code.strip():
+            return self._ok()
+        self.executing = parent = self.get_parent("shell")
+        output = CellOutput(self, parent)
+        self._work = asyncio.ensure_future(
+            self._execute(code, output, cell_id=cell_id, allow_stdin=allow_stdin)
+        )
+        try:
+            return await self._work
+        except asyncio.CancelledError:
+            return self._error(output, Interrupted("Interrupted", hint="Nothing was sent."))
+        except HotClaudeError as error:
+            return self._error(output, error)
+        except Exception as bug:
+            # Without a reply the front end would wait for ever.
+            self.log.exception("a cell failed unexpectedly")
+            text = f"hotclaude itself failed: {type(bug).__name__}: {bug}"
+            hint = "The kernel's log has the details."
+            return self._error(output, HotClaudeError(text, hint=hint))
+        finally:
+            self._work = self.executing = None
+
+    async def _execute(
+        self, code: str, output: CellOutput, *, cell_id: str | None, allow_stdin: bool
+    ) -> Frame:
+        if threading.current_thread() is not threading.main_thread():
+            raise UsageError("Cells can't run in a subshell: a conversation has one order")
+        lines, text = magics.split(code)
+        page = _page(output, cell_id, allow_stdin)
+        reply = self._ok()
+        value = ""
+        for line in lines:
+            answer = await magics.run(line, self.conversation)
+            value = answer.value
+            _show_answer(answer, page, output, reply)
+            if value:
+                output.result(value, self.execution_count)
+        if text.strip():
+            value = (await self._ask(Prompt(text=text, cell_id=cell_id), page, allow_stdin)).text
+        page.close()
+        self._history.append((0, self.execution_count, code, value))
+        return reply
+
+    async def _ask(self, prompt: Prompt, page: Page, allow_stdin: bool) -> Turn:
+        """Ask the prompt, or show its answer again to a page that has lost it."""
+        parent = self.get_parent("shell")
+        client = parent["header"].get("session", "")
+        if turn := self._unseen(prompt, client):
+            self._show_again(turn, page)
+            self._shown_to[turn.uuid].add(client)
+            return turn
+        self._permit_by(page, parent, allow_stdin)
+        if not self.conversation.ready:
+            page.status("Starting claude…")
+        asked = len(self.conversation.turns)
+        try:
+            turn = await self.conversation.ask(prompt, page.take)
+        finally:
+            page.close()
+            for turn in self.conversation.turns[asked:]:
+                self._shown_to[turn.uuid] = {client}
+            for notice in self.conversation.take_notices():
+                page.note(notice)
+        if self.footer:
+            page.note(footer(turn, dollars=self._dollars))
+        return turn
+
+    def _unseen(self, prompt: Prompt, client: str) -> Turn | None:
+        """Return the finished turn of this unchanged cell, if this page has not had it yet.
+
+        A front end that is reloaded while a cell runs loses what comes later, and says nothing of
+        it; but it comes back as another client.
+        """
+        if prompt.cell_id is None:
+            return None
+        turns = (t for t in reversed(self.conversation.turns) if t.prompt.cell_id == prompt.cell_id)
+        turn = next(turns, None)
+        if turn is None or turn.status != "ok" or turn.prompt.text != prompt.text:
+            return None
+        return None if client in self._shown_to.get(turn.uuid, ()) else turn
+
+    def _show_again(self, turn: Turn, page: Page) -> None:
+        for event in turn.events:
+            page.take(event)
+        page.close()
+        if self.footer:
+            page.note(footer(turn, dollars=self._dollars))
+        page.note(SHOWN_AGAIN)
+
+    @property
+    def _dollars(self) -> bool:
+        """Whether the list price is what the user pays: their own key, Anthropic's endpoint."""
+        greeting = self.conversation.greeting
+        own_key = greeting is not None and greeting.api_key_source == "ANTHROPIC_API_KEY"
+        return own_key and not os.environ.get("ANTHROPIC_BASE_URL")
+
+    def _permit_by(self, page: Page, parent: Frame, allow_stdin: bool) -> None:
+        """Have the permission questions of the next turn asked in its cell."""
+        ident = self._get_shell_context_var(self._shell_parent_ident)
+
+        async def ask(question: str) -> str:
+            return await asking.read_line(self, question, parent=parent, ident=ident)
+
+        async def permit(request: PermissionRequest) -> Frame:
+            decision, said = await asking.decide(request, ask if allow_stdin else None)
+            page.notice(said)
+            return decision
+
+        self.conversation.permit = permit
+
+    def _ok(self) -> Frame:
+        return {
+            "status": "ok",
+            "execution_count": self.execution_count,
+            "payload": [],
+            "user_expressions": {},
+        }
+
+    def _error(self, output: CellOutput, error: HotClaudeError) -> Frame:
+        lines = error_lines(error)
+        content = {
+            "ename": type(error).__name__,
+            "evalue": lines[0].partition(": ")[2],
+            "traceback": lines,
+        }
+        output.error(content)
+        return {"status": "error", "execution_count": self.execution_count, **content}
+
+    # --- interrupt and shutdown --------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the process as soon as the loop runs."""
+        super().start()
+        self.io_loop.add_callback(self.conversation.warm)
+
+    def interrupt(self) -> None:
+        """Stop the turn, or whatever the cell waits for before it."""
+        if self._work is None:
+            return
+        if self.conversation.running:
+            self._interrupting = asyncio.ensure_future(self.conversation.interrupt())
+        else:
+            self._work.cancel()
+
+    async def do_shutdown(self, restart: bool) -> Frame:
+        """End the process before the kernel ends."""
+        closing = asyncio.run_coroutine_threadsafe(self.conversation.close(), self.loop)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.wrap_future(closing)
+        except TimeoutError:
+            self.log.warning("the claude process did not end in time")
+        return {"status": "ok", "restart": restart}
+
+    # --- editing ---------------------------------------------------------------------------
+
+    async def do_complete(self, code: str, cursor_pos: int | None) -> Frame:
+        """Complete `%` lines and their values, `/commands` and `@files`."""
+        at = len(code) if cursor_pos is None else cursor_pos
+        completion = editing.complete(code, at, self.conversation)
+        return {
+            "status": "ok",
+            "matches": completion.matches,
+            "cursor_start": completion.start,
+            "cursor_end": at,
+            "metadata": {},
+        }
+
+    async def do_inspect(
+        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
+    ) -> Frame:
+        """Say what the `%` line or `/command` under the cursor does."""
+        text = editing.describe(code, cursor_pos, self.conversation)
+        data = {"text/plain": text} if text else {}
+        return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
+
+    async def do_is_complete(self, code: str) -> Frame:
+        """Tell a console whether the prompt may be sent."""
+        status = editing.completeness(code)
+        return {"status": status} | ({"indent": ""} if status == "incomplete" else {})
+
+    async def do_history(
+        self,
+        hist_access_type: str,
+        output: bool,
+        raw: bool,
+        session: int | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        n: int | None = None,
+        pattern: str | None = None,
+        unique: bool = False,
+    ) -> Frame:
+        """Return cells of this kernel's life."""
+        wanted = editing.HistoryQuery(
+            kind=hist_access_type,
+            session=session,
+            start=start,
+            stop=stop,
+            n=n,
+            pattern=pattern,
+            unique=unique,
+        )
+        found = editing.history(self._history, wanted)
+        history = [(s, line, (code, said) if output else code) for s, line, code, said in found]
+        return {"status": "ok", "history": history}
+
+
+def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> NotebookPage | ConsolePage:
+    """Return the page for the front end: a console can be asked, but its cells have no ids."""
+    return ConsolePage(output) if cell_id is None and allow_stdin else NotebookPage(output)
+
+
+def _show_answer(answer: magics.Answer, page: Page, output: CellOutput, reply: Frame) -> None:
+    if answer.clear:
+        output.clear()
+    if answer.warning:
+        output.stream(answer.warning + "\n", "stderr")
+    if answer.note:
+        page.note(answer.note)
+    if answer.report:
+        page.report(answer.report)
+    if answer.page:
+        data = {"text/plain": answer.page}
+        reply["payload"].append({"source": "page", "data": data, "start": 0})
+
+
+class HotClaudeApp(IPKernelApp):
+    """The process of a kernel. It reads `hotclaude_config.py` from Jupyter's config folders."""
+
+    name = "hotclaude"
+    kernel_class = HotClaudeKernel
+    classes = [*IPKernelApp.classes, HotClaudeKernel]  # noqa: RUF012 - traitlets copies it
+
+    prespawned: Prespawned | None = None
+
+    def init_pdb(self) -> None:
+        """There is no Python to debug in a cell."""
+
+    def load_config_file(self, suppress_errors: bool | None = None) -> None:  # type: ignore[override]
+        """Read ipykernel's configuration, then ours."""
+        super().load_config_file(suppress_errors=suppress_errors)
+        path = jupyter_config_path()
+        traitlets.config.Application.load_config_file(self, CONFIG_NAME, path=path)
+        self.update_config(self.cli_config)

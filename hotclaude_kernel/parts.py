@@ -1,0 +1,138 @@
+"""The small parts of a page: bundles, folds, tool cards, lines of numbers. Pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import markdown
+from .document import Piece
+
+if TYPE_CHECKING:
+    from . import protocol
+    from .errors import HotClaudeError
+    from .turn import Turn
+
+SUMMARY_CHARACTERS = 100
+TOOL_TEXT_CHARACTERS = 20_000
+
+Data = dict[str, str]
+
+
+def whole(text: str) -> str:
+    """Return `text` with surrogate pairs joined and lone ones replaced; most text has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def bundle(html: str, plain: str) -> Data:
+    """Return the MIME bundle of a finished output."""
+    return {"text/html": markdown.wrap(html), "text/plain": plain}
+
+
+def report_bundle(source: str) -> Data:
+    """Return the MIME bundle of Markdown of ours."""
+    return bundle(markdown.render(source), source) | {"text/markdown": source}
+
+
+def small(line: str) -> str:
+    """Return a quiet line."""
+    return f'<div style="opacity:.65;font-size:90%">{markdown.escape(line)}</div>'
+
+
+def fold(title: str, body: str) -> str:
+    """Return a fold whose body is safe HTML."""
+    summary = markdown.escape(markdown.visible(title))
+    return f"<details><summary>{summary}</summary>{body}</details>"
+
+
+def tool_piece(
+    block: protocol.Block, result: protocol.ToolResult | None = None, *, size: int = 0
+) -> Piece:
+    """Return a tool use as a fold: the call, and what it returned once that is known."""
+    title = tool_title(block.content)
+    if result is not None and result.is_error:
+        title += " (failed)"
+    asked = _input_text(block.content.get("input") or {})
+    said = _shortened(markdown.without_ansi(whole(result.text))) if result is not None else ""
+    html = fold(title, f"<pre>{markdown.escape(asked)}</pre><pre>{markdown.escape(said)}</pre>")
+    fence = "`" * max(3, _longest_run(asked + said, "`") + 1)
+    source = f"**{literal(title)}**\n\n{fence}\n{asked}\n{fence}\n\n"
+    if said:
+        source += f"{fence}\n{said}\n{fence}\n\n"
+    return Piece(source, html=html, size=size or len(source))
+
+
+def tool_title(content: protocol.Frame) -> str:
+    """Return a tool use as one line: its name and what it is about."""
+    name = str(content.get("name", "tool"))
+    values = content.get("input") or {}
+    about = next((values[k] for k in ("command", "file_path", "pattern", "url") if k in values), "")
+    line = first_line(str(about))
+    if len(line) > SUMMARY_CHARACTERS:
+        line = line[: SUMMARY_CHARACTERS - 1] + "…"
+    return markdown.visible(f"{name}: {line}" if line else name)
+
+
+def retry_text(retry: protocol.Retry) -> str:
+    """Return a retry as one line."""
+    why = f"{retry.status} {retry.error}" if retry.status else retry.error
+    return (
+        f"The API failed ({why.replace('_', ' ')}); asking again in {retry.delay_s:.1f} s "
+        f"(attempt {retry.attempt} of {retry.max_retries})"
+    )
+
+
+def footer(turn: Turn, *, dollars: bool) -> str:
+    """Return a turn's numbers as one line; dollars only where the price is the user's own."""
+    usage, clock = turn.usage, turn.clock
+    parts = [
+        turn.model or "claude",
+        f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
+    ]
+    if clock.first_text_s is not None:
+        parts.append(f"first text {clock.first_text_s:.2f} s")
+    parts.append(f"total {clock.total_s:.2f} s")
+    if dollars and usage.cost_usd:
+        parts.append(f"${usage.cost_usd:.4f}")
+    return markdown.visible(" · ".join(parts))
+
+
+def error_lines(error: HotClaudeError) -> list[str]:
+    """Return what an error's output shows: one line, and the next step."""
+    name = f"{type(error).__name__}: {markdown.visible(error.message)}"
+    return [name, error.hint] if error.hint else [name]
+
+
+def _input_text(values: protocol.Frame) -> str:
+    lines = [
+        f"{name}: {markdown.without_ansi(whole(str(value)))}" for name, value in values.items()
+    ]
+    return _shortened("\n".join(lines))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= TOOL_TEXT_CHARACTERS:
+        return text
+    left_out = len(text) - TOOL_TEXT_CHARACTERS
+    return f"{text[:TOOL_TEXT_CHARACTERS]}\n… {left_out:,} more characters"
+
+
+def first_line(text: str) -> str:
+    """Return the first line that is not blank."""
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def literal(line: str) -> str:
+    """Return a line that Markdown shows as it stands."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~$&" else c for c in line)
+
+
+def _longest_run(text: str, mark: str) -> int:
+    longest = run = 0
+    for character in text:
+        run = run + 1 if character == mark else 0
+        longest = max(longest, run)
+    return longest

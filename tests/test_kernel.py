@@ -1,0 +1,490 @@
+"""The kernel over ZMQ, as a front end drives it, on the real binary."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hotclaude_kernel.modelserver import (
+    Disconnect,
+    Failure,
+    Hold,
+    Reply,
+    Script,
+    Text,
+    ToolUse,
+    Wait,
+    demo_model,
+)
+from hotclaude_kernel.modelserver.replies import Gate
+
+from .conftest import Cell, Notebook, open_notebook, until
+
+if TYPE_CHECKING:
+    from hotclaude_kernel.modelserver import ModelServer
+
+pytestmark = pytest.mark.kernel
+
+
+def claude_pid(notebook: Notebook) -> int:
+    """The pid that %status tells."""
+    status = notebook.run("%status").plain
+    return int(status.split("pid ")[1].split(",")[0])
+
+
+def exists(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class TestConversation:
+    def test_cells_are_turns_of_one_process(self, notebook: Notebook, server: ModelServer) -> None:
+        """The seed's test: remember 42, recall 42, one session id, one pid."""
+        server.model = demo_model
+        assert notebook.run("remember 42", cell_id="a").status == "ok"
+        before = notebook.run("%status").plain
+        recalled = notebook.run("recall", cell_id="b")
+        assert "42" in recalled.markdown
+        after = notebook.run("%status").plain
+        for row in ("| session id |", "| process |"):
+            lines = [
+                next(line for line in text.splitlines() if line.startswith(row))
+                for text in (before, after)
+            ]
+            assert lines[0] == lines[1]
+        assert len(server.requests) == 2
+
+    def test_run_all_sends_every_cell_in_order(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        ids = [notebook.send(f"prompt {n}", cell_id=f"c{n}") for n in range(5)]
+        cells = [notebook.collect(message_id) for message_id in ids]
+        assert [cell.status for cell in cells] == ["ok"] * 5
+        sent = [exchange.prompt for exchange in server.requests[-1].turns]
+        assert sent == [f"prompt {n}" for n in range(5)]
+        assert len(server.requests) == 5
+
+    def test_run_all_stops_at_the_first_error(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        server.model = lambda r: Failure(400) if "prompt 1" in r.prompt else Reply("fine")
+        ids = [notebook.send(f"prompt {n}", cell_id=f"c{n}") for n in range(4)]
+        statuses = []
+        for message_id in ids:
+            while True:
+                reply = notebook.client.get_shell_msg(timeout=30)
+                if reply["parent_header"]["msg_id"] == message_id:
+                    statuses.append(reply["content"]["status"])
+                    break
+        assert statuses == ["ok", "error", "aborted", "aborted"]
+        assert not any("prompt 2" in r.prompt for r in server.requests)
+
+    @pytest.mark.parametrize(
+        "options", [{"silent": True, "store_history": False}, {"store_history": False}]
+    )
+    def test_what_a_front_end_runs_itself_is_not_sent(
+        self, notebook: Notebook, server: ModelServer, options: dict[str, Any]
+    ) -> None:
+        assert notebook.run("import os", **options).status == "ok"
+        assert server.requests == []
+
+    @pytest.mark.parametrize("code", ["", "  \n\n ", "\n"])
+    def test_an_empty_cell_is_nothing(
+        self, notebook: Notebook, server: ModelServer, code: str
+    ) -> None:
+        cell = notebook.run(code)
+        assert (cell.status, cell.outputs) == ("ok", [])
+        assert server.requests == []
+
+    def test_the_prompt_is_sent_as_it_stands(self, notebook: Notebook, server: ModelServer) -> None:
+        prompt = 'A "quote", a \\ and\n\n```python\nx = 1\n```\nשלום 😀'
+        notebook.run(prompt)
+        assert server.requests[-1].prompt == prompt
+
+
+class TestStreaming:
+    def test_the_first_words_are_shown_before_the_turn_ends(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        gate = Gate()
+        server.model = Script([Reply("the beginning ", Wait(gate), "and the end")])
+        seen: list[str] = []
+
+        def hook(message: dict[str, Any]) -> None:
+            data = message["content"].get("data", {})
+            seen.append(data.get("text/html", ""))
+            if "beginning" in seen[-1]:
+                gate.open()
+
+        cell = notebook.run("tell", hook=hook)
+        assert cell.markdown == "the beginning and the end"
+
+    def test_the_notebook_holds_exactly_the_answer(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        answer = Path(__file__).with_name("answer.md").read_text()
+        server.model = Script([Reply(Text(answer, chunk=5))])
+        cell = notebook.run("show me everything")
+        assert cell.markdown == answer
+        assert len(cell.outputs) > 2
+
+    def test_a_retried_stream_leaves_no_ghost(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        ghost = "Ghost paragraph of some length.\n\n" * 100
+        server.model = Script([Reply(Text(ghost), Disconnect())], default="The answer.")
+        cell = notebook.run("go")
+        assert cell.markdown == "The answer."
+        assert "Ghost" not in str(cell.outputs)
+
+    def test_an_answer_in_messages_bytes_and_outputs(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        """100,000 characters at full speed stay far below what the server would drop."""
+        server.model = Script([Reply(Text("A sentence of some words. " * 4 + "\n\n", chunk=5))])
+        long = "".join(f"Paragraph {n} says a few words more.\n\n" for n in range(2600))
+        server.model = Script([Reply(Text(long, chunk=5))])
+        cell = notebook.run("long")
+        assert cell.markdown == long
+        assert len(cell.outputs) <= 45
+        assert len(cell.messages) <= 400
+
+    def test_a_console_gets_plain_text(self, notebook: Notebook, server: ModelServer) -> None:
+        server.model = Script(["Some *Markdown* \x1b[31mtext"])
+        cell = notebook.run("go", cell_id=None, allow_stdin=True)
+        assert cell.stdout.startswith("Some *Markdown* text\n")
+        assert cell.outputs == []
+
+
+class TestInterrupt:
+    def interrupted(self, notebook: Notebook, server: ModelServer, how: Any) -> Cell:
+        gate = Gate()
+        server.model = Script([Reply("half a sentence ", Wait(gate))], default="next")
+
+        def hook(message: dict[str, Any]) -> None:
+            if "half" in str(message["content"].get("data", "")) and not gate.is_open:
+                gate.open() if how is None else how()
+
+        return notebook.run("go", hook=hook)
+
+    def test_keeps_the_text_the_process_and_the_conversation(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        notebook.run("first", cell_id="a")
+        pid = claude_pid(notebook)
+        cell = self.interrupted(notebook, server, notebook.manager.interrupt_kernel)
+        assert cell.status == "error"
+        assert cell.reply["content"]["ename"] == "Interrupted"
+        assert "half" in cell.markdown
+        assert notebook.run("after", cell_id="b").markdown == "next"
+        assert claude_pid(notebook) == pid
+
+    def test_by_signal_too(self, notebook: Notebook, server: ModelServer) -> None:
+        pid = notebook.pid
+        notebook.run("first", cell_id="a")
+
+        def how() -> None:
+            os.killpg(pid, signal.SIGINT)
+
+        assert self.interrupted(notebook, server, how).reply["content"]["ename"] == "Interrupted"
+        assert notebook.run("after", cell_id="b").status == "ok"
+
+    def test_before_the_first_word(self, notebook: Notebook, server: ModelServer) -> None:
+        notebook.run("first", cell_id="a")
+        server.model = Script([Hold()], default="next")
+        message_id = notebook.send("go", cell_id="b")
+        server.wait_for_requests(2)
+        notebook.manager.interrupt_kernel()
+        assert notebook.collect(message_id).status == "error"
+        assert notebook.run("after", cell_id="c").markdown == "next"
+
+    def test_a_tool_is_stopped_with_its_command(
+        self, server: ModelServer, env: dict[str, str]
+    ) -> None:
+        mark = Path(env["HOME"], "work", "pid")
+        use = ToolUse("Bash", {"command": f"echo $$ > {mark}; sleep 600", "description": "wait"})
+        server.model = Script([Reply(use)], default="next")
+        with open_notebook(env, "--HotClaudeKernel.allowed_tools=Bash") as notebook:
+            message_id = notebook.send("go")
+            pid = int(until(lambda: mark.exists() and mark.read_text().strip(), "it runs"))
+            notebook.manager.interrupt_kernel()
+            assert notebook.collect(message_id).status == "error"
+            until(lambda: not exists(pid), "the command is gone")
+
+    def test_while_idle_is_harmless(self, notebook: Notebook) -> None:
+        client = notebook.client
+        client.control_channel.send(client.session.msg("interrupt_request", {}))
+        assert client.get_control_msg(timeout=10)["content"]["status"] == "ok"
+        assert notebook.run("go").status == "ok"
+
+    def test_stops_run_all(self, notebook: Notebook, server: ModelServer) -> None:
+        gate = Gate()
+        server.model = Script([Reply("half ", Wait(gate))])
+        ids = [notebook.send(f"prompt {n}", cell_id=f"c{n}") for n in range(3)]
+        server.wait_for_requests(1)
+        notebook.manager.interrupt_kernel()
+        statuses = []
+        for message_id in ids:
+            while True:
+                reply = notebook.client.get_shell_msg(timeout=30)
+                if reply["parent_header"]["msg_id"] == message_id:
+                    statuses.append(reply["content"]["status"])
+                    break
+        assert statuses == ["error", "aborted", "aborted"]
+
+
+class TestWhileACellRuns:
+    def test_everything_else_is_answered(self, notebook: Notebook, server: ModelServer) -> None:
+        gate = Gate()
+        server.model = Script([Reply("half ", Wait(gate), "done")])
+        message_id = notebook.send("go")
+        server.wait_for_requests(1)
+        client = notebook.client
+        asked = {
+            client.complete("%mo"): "complete_reply",
+            client.inspect("%model", 3): "inspect_reply",
+            client.kernel_info(): "kernel_info_reply",
+            client.comm_info(): "comm_info_reply",
+            client.is_complete("x"): "is_complete_reply",
+            client.history(hist_access_type="tail", n=1): "history_reply",
+        }
+        while asked:
+            reply = client.get_shell_msg(timeout=10)
+            kind = asked.pop(reply["parent_header"]["msg_id"])
+            assert reply["header"]["msg_type"] == kind
+            assert reply["content"]["status"] in ("ok", "complete")
+        gate.open()
+        assert notebook.collect(message_id).markdown == "half done"
+
+    def test_a_reloaded_page_gets_the_answer_without_asking_again(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        gate = Gate()
+        server.model = Script([Reply("half ", Wait(gate), "done")], default="another")
+        first = notebook.send("go", cell_id="a")
+        server.wait_for_requests(1)
+        reloaded = Notebook(notebook.manager)
+        again = reloaded.send("go", cell_id="a")
+        gate.open()
+        cell = reloaded.collect(again)
+        assert cell.markdown == "half done"
+        assert "Nothing was sent" in cell.plain
+        assert notebook.collect(first).markdown == "half done"
+        assert len(server.requests) == 1
+        assert reloaded.run("go", cell_id="a").markdown == "another"
+        reloaded.close()
+
+    def test_a_changed_cell_is_asked_even_after_a_reload(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        notebook.run("go", cell_id="a")
+        reloaded = Notebook(notebook.manager)
+        reloaded.run("go on", cell_id="a")
+        assert len(server.requests) == 2
+        reloaded.close()
+
+
+class TestErrors:
+    def test_a_crash_is_an_error_and_the_next_cell_remembers(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        notebook.run("first", cell_id="a")
+        pid = claude_pid(notebook)
+        server.model = Script([Reply("half ", Wait(Gate()))], default="next")
+
+        def hook(message: dict[str, Any]) -> None:
+            if "half" in str(message["content"].get("data", "")) and exists(pid):
+                os.kill(pid, signal.SIGKILL)
+
+        cell = notebook.run("crash", cell_id="b", hook=hook)
+        assert cell.reply["content"]["ename"] == "Crashed"
+        after = notebook.run("second", cell_id="c")
+        assert after.markdown == "next"
+        assert "without the unfinished turn 2" in after.plain
+        sent = [exchange.prompt for exchange in server.requests[-1].turns]
+        assert sent == ["first", "second"]
+
+    def test_an_error_is_one_line_and_one_hint(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        server.model = lambda _: Failure(400, message="boom \x1b[31m\u202ered")
+        cell = notebook.run("go")
+        content = cell.contents("error")[0]
+        assert cell.status == "error"
+        assert len(content["traceback"]) == 2
+        assert "boom" in content["evalue"]
+        assert "\x1b" not in str(content["traceback"])
+        assert "Traceback" not in str(content)
+
+    def test_a_retry_is_shown_while_it_lasts(self, notebook: Notebook, server: ModelServer) -> None:
+        server.model = Script([Failure(529)], default="fine")
+        shown: list[str] = []
+
+        def hook(message: dict[str, Any]) -> None:
+            shown.append(str(message["content"].get("data", "")))
+
+        cell = notebook.run("go", hook=hook)
+        assert any("asking again" in text for text in shown)
+        assert cell.markdown == "fine"
+        assert "asking again" not in str(cell.outputs)
+
+    def test_without_a_binary_the_cell_says_so(self, env: dict[str, str]) -> None:
+        with open_notebook(env | {"HOTCLAUDE_CLI": "/nowhere"}) as notebook:
+            cell = notebook.run("go")
+            assert cell.reply["content"]["ename"] == "ClaudeNotFound"
+            assert "HOTCLAUDE_CLI" in str(cell.contents("error"))
+
+    def test_a_wrong_magic_sends_nothing(self, notebook: Notebook, server: ModelServer) -> None:
+        cell = notebook.run("%modle opus\nhello")
+        assert cell.reply["content"]["ename"] == "UsageError"
+        assert "%model" in str(cell.contents("error"))
+        assert server.requests == []
+
+
+class TestPermission:
+    USE = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
+
+    def asked(self, notebook: Notebook, server: ModelServer, answer: str) -> tuple[Cell, str]:
+        server.model = Script([Reply(self.USE)], default="went on")
+        message_id = notebook.send("write it", allow_stdin=True)
+        question = notebook.client.get_stdin_msg(timeout=30)
+        notebook.client.input(answer)
+        return notebook.collect(message_id), question["content"]["prompt"]
+
+    def test_allow(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
+        cell, question = self.asked(notebook, server, "y")
+        assert "Write: " in question
+        assert "made.txt" in question
+        assert (home / "work" / "made.txt").read_text() == "hello"
+        assert "Allowed once" in cell.markdown
+        assert "went on" in cell.markdown
+
+    def test_deny_with_a_reason(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
+        cell, _ = self.asked(notebook, server, "use another name")
+        assert not (home / "work" / "made.txt").exists()
+        assert "use another name" in cell.markdown
+        assert "use another name" in server.requests[-1].tool_results[0].text
+
+    def test_nobody_to_ask_denies_and_says_so(
+        self, notebook: Notebook, server: ModelServer, home: Path
+    ) -> None:
+        server.model = Script([Reply(self.USE)], default="went on")
+        cell = notebook.run("write it", allow_stdin=False, cell_id=None)
+        assert cell.status == "ok"
+        assert "nobody can be asked" in cell.markdown
+        assert not (home / "work" / "made.txt").exists()
+
+    def test_an_interrupt_withdraws_the_question(
+        self, notebook: Notebook, server: ModelServer, home: Path
+    ) -> None:
+        server.model = Script([Reply(self.USE)], default="next")
+        message_id = notebook.send("write it", allow_stdin=True)
+        notebook.client.get_stdin_msg(timeout=30)
+        notebook.manager.interrupt_kernel()
+        assert notebook.collect(message_id).status == "error"
+        assert notebook.run("after", cell_id="b").markdown == "next"
+        assert not (home / "work" / "made.txt").exists()
+
+
+class TestMagics:
+    def test_a_setting_and_a_prompt_in_one_cell(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        cell = notebook.run("%model haiku\n%effort low\n\nhello")
+        assert "model: haiku" in cell.plain
+        assert "haiku" in server.requests[-1].model
+        assert server.requests[-1].prompt == "hello"
+
+    def test_a_value_is_asked_for(self, notebook: Notebook) -> None:
+        notebook.run("%effort high")
+        results = notebook.run("%effort").contents("execute_result")
+        assert [r["data"]["text/plain"] for r in results] == ["high"]
+
+    def test_status_and_help(self, notebook: Notebook) -> None:
+        notebook.run("hello")
+        status = notebook.run("%status").plain
+        for row in ("model", "session id", "process", "context", "tokens", "hot", "cold"):
+            assert row in status
+        assert "%permission-mode" in notebook.run("%help").plain
+        payload = notebook.run("%model?").reply["content"]["payload"]
+        assert "full model id" in payload[0]["data"]["text/plain"]
+
+    def test_the_footer_has_tokens_and_times_but_no_dollars(self, notebook: Notebook) -> None:
+        footer = notebook.run("hello").outputs[-1]["text/plain"]
+        assert "tokens in" in footer
+        assert "first text" in footer
+        assert "$" not in footer
+
+    def test_the_configuration_of_the_command_line(
+        self, env: dict[str, str], server: ModelServer
+    ) -> None:
+        with open_notebook(env, "--HotClaudeKernel.effort=low") as notebook:
+            assert "low" in notebook.run("%effort").contents("execute_result")[0]["data"].values()
+            notebook.run("hello")
+            assert server.requests[-1].json["output_config"]["effort"] == "low"
+
+    def test_the_configuration_file(
+        self, env: dict[str, str], server: ModelServer, home: Path
+    ) -> None:
+        config = home / ".jupyter" / "hotclaude_config.py"
+        config.parent.mkdir(parents=True)
+        config.write_text("c.HotClaudeKernel.tools = []\nc.HotClaudeKernel.footer = False\n")
+        with open_notebook(env) as notebook:
+            assert len(notebook.run("hello").outputs) == 1
+            assert not server.requests[-1].tools
+
+
+class TestNothingIsLeft:
+    def test_after_a_shutdown(self, env: dict[str, str]) -> None:
+        with open_notebook(env) as notebook:
+            notebook.run("hello")
+            pid = claude_pid(notebook)
+        until(lambda: not exists(pid), "claude is gone")
+
+    def test_after_a_shutdown_in_a_turn(self, env: dict[str, str], server: ModelServer) -> None:
+        server.model = Script([Hold()])
+        with open_notebook(env) as notebook:
+            pid = claude_pid(notebook)
+            notebook.send("go")
+            server.wait_for_requests(1)
+        until(lambda: not exists(pid), "claude is gone")
+
+    def test_after_the_kernel_was_killed(self, env: dict[str, str], server: ModelServer) -> None:
+        server.model = Script([Hold()])
+        with open_notebook(env) as notebook:
+            pid = claude_pid(notebook)
+            notebook.send("go")
+            server.wait_for_requests(1)
+            os.kill(notebook.pid, signal.SIGKILL)
+            until(lambda: not exists(pid), "claude is gone")
+
+    def test_after_a_restart(self, notebook: Notebook) -> None:
+        notebook.run("hello")
+        pid = claude_pid(notebook)
+        notebook.manager.restart_kernel()
+        notebook.client.wait_for_ready(timeout=30)
+        until(lambda: not exists(pid), "claude is gone")
+        assert notebook.run("hello again").status == "ok"
+
+
+class TestStart:
+    def test_the_process_is_started_before_ipykernel_is_imported(self, env: dict[str, str]) -> None:
+        """`launching` is all that runs before; it must not drag in what it is to overtake."""
+        code = (
+            "import sys, hotclaude_kernel.launching as l\n"
+            "p = l.prespawn_default([])\n"
+            "assert p.process.poll() is None\n"
+            "assert 'ipykernel' not in sys.modules and 'IPython' not in sys.modules\n"
+            "from hotclaude_kernel.transport import kill_unadopted\n"
+            "kill_unadopted(p.process)\n"
+        )
+        python = Path(env["PATH"].split(":")[0], "python")
+        subprocess.run([python, "-c", code], env=env, cwd=env["HOME"], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -154,16 +155,19 @@ class TestInterrupt:
             await self._ask_and_interrupt(ask)
         turn = ask.conversation.turns[-1]
         assert turn.status == "interrupted"
-        assert turn.text == "half a sentence "
+        assert turn.text.startswith("half ")
         assert (await ask("and now")).text == "again"
         assert ask.conversation.pid == pid
 
     async def _ask_and_interrupt(self, ask: Asked) -> None:
-        import asyncio
+        spoke = asyncio.Event()
 
-        asking = asyncio.create_task(ask("tell me"))
-        while not ask.conversation.running or not ask.kinds(protocol.Delta)[1:]:
-            await asyncio.sleep(0)
+        def show(event: protocol.Event) -> None:
+            if isinstance(event, protocol.Delta):
+                spoke.set()
+
+        asking = asyncio.create_task(ask.conversation.ask(Prompt(text="tell me"), show))
+        await spoke.wait()
         await ask.conversation.interrupt()
         await asking
 
@@ -303,7 +307,7 @@ class TestTheBinary:
         script.write_text(f"#!/bin/sh\nread line\necho '{answer}'\ncat >/dev/null\n")
         script.chmod(0o755)
         monkeypatch.setenv("HOTCLAUDE_CLI", str(script))
-        with pytest.raises(ClaudeUnusable, match="1.0.3 is too old"):
+        with pytest.raises(ClaudeUnusable, match=r"1\.0\.3 is too old"):
             await Conversation(Settings()).ask(Prompt(text="go"), lambda _: None)
 
     async def test_it_is_no_program(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from .transport import find_claude
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+# The demonstration asks nothing of any other machine, not even for news of Jupyter.
+NO_UPDATES = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 EXAMPLE = "first-conversation.ipynb"
 # What would lead claude to an account, a cloud or another endpoint; the demonstration has none.
 ACCOUNT_ENV = (
@@ -124,9 +126,10 @@ def demo(options: argparse.Namespace, rest: list[str]) -> int:
             if not notebook.exists():
                 shutil.copy(example_path(), notebook)
             print(f"The example notebook is {notebook}", flush=True)
+            quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NO_UPDATES}"]
             # In a container one is root, and there is nothing here to protect from it.
             root = ["--allow-root"] if _is_root() else []
-            arguments = [str(notebook), f"--ServerApp.root_dir={folder}", *root, *rest]
+            arguments = [str(notebook), f"--ServerApp.root_dir={folder}", *quiet, *root, *rest]
             return _jupyterlab(arguments, demo_env(server.url, config))
 
 

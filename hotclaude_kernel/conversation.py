@@ -195,7 +195,7 @@ class Conversation:
             case protocol.Retry():
                 turn.patience_until = time.monotonic() + event.delay_s
             case protocol.Block(parent=None, error=None):
-                turn.last_uuid = event.uuid
+                turn.last_uuid, turn.model = event.uuid, event.model or turn.model
                 turn.clock.first_text = turn.clock.first_text or time.monotonic()
             case protocol.ToolResult(parent=None):
                 turn.last_uuid = event.uuid

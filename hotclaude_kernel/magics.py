@@ -335,8 +335,13 @@ def _tools(conversation: Conversation) -> tuple[str, ...]:
 
 
 def _model_row(conversation: Conversation) -> str:
-    asked = conversation.settings.model or DEFAULT
-    return f"{asked} ({conversation.model})" if conversation.model else asked
+    row = conversation.settings.model or DEFAULT
+    if conversation.model:
+        row += f" ({conversation.model})"
+    answered = next((turn.model for turn in reversed(conversation.turns) if turn.model), "")
+    if answered not in ("", conversation.model):
+        row += f", answered by {answered}"  # an endpoint of one's own may say who it really is
+    return row
 
 
 async def _process_row(conversation: Conversation) -> str:

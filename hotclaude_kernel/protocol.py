@@ -160,7 +160,7 @@ class MessageStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A content block as it is in the transcript, whole.
+    """A content block as it is in the transcript, whole. `model` is the one that wrote it.
 
     `parent` names the tool use of a subagent's block. `error` is set, and the text is an error
     message of the binary's own, where the API failed.
@@ -170,6 +170,7 @@ class Block:
     message_id: str
     kind: str
     content: Frame
+    model: str = ""
     parent: str | None = None
     error: str | None = None
     aborted: bool = False
@@ -323,6 +324,7 @@ def _blocks(frame: Frame) -> list[Event]:
             message_id=message.get("id", ""),
             kind=block["type"],
             content=block,
+            model=message.get("model") or "",
             parent=frame.get("parent_tool_use_id"),
             error=_block_error(frame),
             aborted=bool(frame.get("aborted")),

@@ -13,6 +13,7 @@ from typing import Final
 from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.request import Request, ToolResult
 
+MODEL = "hotclaude-demo"
 WORDS_PER_S = 60.0
 ECHO_CHARS = 160
 RESULT_LINES = 20
@@ -49,9 +50,9 @@ Text with **bold**, *italic* and `code`, and a [link](https://jupyter.org).
 ## A list
 
 1. A cell is a turn of one conversation.
-2. Run a cell again and the conversation goes back to it:
-   - what was there stays as a branch,
-   - the cells below are asked again when you run them.
+2. A turn can be long or short:
+   - a long one is drawn while it streams,
+   - and can be stopped at any word.
 
 ## Code
 
@@ -82,7 +83,12 @@ FILLER: Final = (
 
 
 def demo_model(request: Request) -> Reply:
-    """The demonstration's answer to any request."""
+    """The demonstration's answer to any request, under its own name."""
+    reply = _reply(request)
+    return Reply(*reply.blocks, stop_reason=reply.stop_reason, model=MODEL)
+
+
+def _reply(request: Request) -> Reply:
     if request.auxiliary:
         return _auxiliary(request)
     if request.tool_results:

@@ -188,20 +188,27 @@ class Usage:
 class Reply:
     """A message of the assistant: `Reply(Thinking("hm"), Text("yes"))`.
 
-    The stop reason is `tool_use` if there is a tool call, else `end_turn`, unless given.
+    The stop reason is `tool_use` if there is a tool call, else `end_turn`, unless given. `model`
+    is who answers; by default whoever was asked.
     """
 
     blocks: tuple[Block, ...]
     usage: Usage
     stop_reason: str
+    model: str
 
     def __init__(
-        self, *blocks: Block | str, usage: Usage | None = None, stop_reason: str | None = None
+        self,
+        *blocks: Block | str,
+        usage: Usage | None = None,
+        stop_reason: str | None = None,
+        model: str = "",
     ) -> None:
         content = tuple(Text(block) if isinstance(block, str) else block for block in blocks)
         calls = any(isinstance(block, ToolUse) for block in content)
         object.__setattr__(self, "blocks", content)
         object.__setattr__(self, "usage", usage or Usage())
+        object.__setattr__(self, "model", model)
         object.__setattr__(
             self, "stop_reason", stop_reason or ("tool_use" if calls else "end_turn")
         )

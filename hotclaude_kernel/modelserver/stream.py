@@ -159,7 +159,7 @@ def _message(reply: Reply, request: Request) -> dict[str, Any]:
         "id": f"msg_{digest[:24]}",
         "type": "message",
         "role": "assistant",
-        "model": request.model,
+        "model": reply.model or request.model,
         "content": [],
         "stop_reason": reply.stop_reason,
         "stop_sequence": None,

@@ -16,7 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import protocol
+from . import protocol, stall
 from .errors import (
     ApiError,
     ControlError,
@@ -30,12 +30,12 @@ from .errors import (
     TurnError,
     UsageError,
 )
+from .launching import Prespawned, launch_of
 from .outcome import failure
 from .session import Greeting, PermissionRequest, Session, deny
 from .transport import (
     Launch,
     ProcessTransport,
-    base_launch,
     find_claude,
     kill_unadopted,
     spawn,
@@ -51,32 +51,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERRUPT_S = 2.0  # an interrupt takes 10 ms; a process that does not stop by then is ended
-STALL_NOTICE_S = 10.0
-WATCH_S = 0.5
 CHARACTERS_PER_TOKEN = 4
 # Settings that the transcript has recorded; a new value counts only if the record is ignored.
 RECORDED_SETTINGS = {"system", "append_system"}
-
-
-class Prespawned:
-    """A process that was started before anyone asked, for the launch it was started with."""
-
-    def __init__(self, launch: Launch, session_id: str, process: subprocess.Popen[bytes]) -> None:
-        self.launch = launch
-        self.session_id = session_id
-        self.process = process
-
-
-def prespawn(settings: Settings, binary: str = "") -> Prespawned:
-    """Start a process for a new conversation, before there is an event loop."""
-    session_id = str(uuid.uuid4())
-    launch = _launch(settings, find_claude(binary), ("--session-id", session_id))
-    return Prespawned(launch, session_id, spawn(launch))
-
-
-def _launch(settings: Settings, binary: str, where: tuple[str, ...]) -> Launch:
-    cwd = settings.cwd or str(Path.cwd())
-    return base_launch(binary, (*settings.argv(), *where), cwd)
 
 
 class Conversation:
@@ -152,7 +129,9 @@ class Conversation:
         self, session: Session, turn: Turn, show: Callable[[Event], None]
     ) -> protocol.Result:
         result = None
-        watch = asyncio.create_task(self._watch(session, turn, show))
+        watch = asyncio.create_task(
+            stall.watch(session, turn, show, timeout_s=self.stall_timeout_s, stop=self._stop)
+        )
         try:
             async for event in session.send(turn.prompt.text, turn.uuid):
                 self._note(turn, event)
@@ -248,27 +227,6 @@ class Conversation:
                 hint="Shorten it, or let Claude read the text from a file in parts.",
             )
 
-    async def _watch(self, session: Session, turn: Turn, show: Callable[[Event], None]) -> None:
-        """Say when the API falls silent, and stop the turn when it stays so.
-
-        The binary itself would wait five minutes. A running tool may be silent as long as it likes.
-        """
-        said = 0.0
-        while True:
-            await asyncio.sleep(WATCH_S)
-            silent = time.monotonic() - max(session.last_frame, turn.patience_until)
-            if not turn.awaiting_api or silent < min(STALL_NOTICE_S, self.stall_timeout_s):
-                continue
-            if silent >= self.stall_timeout_s:
-                turn.stalled = True
-                await self._stop(session)
-                return
-            if silent - said >= 1 or silent < said:
-                said = silent
-                left = self.stall_timeout_s - silent
-                text = f"No data from the API for {silent:.0f} s; giving up in {left:.0f} s"
-                show(protocol.Notice(kind="stall", text=text))
-
     # --- stopping ----------------------------------------------------------------------------
 
     @property
@@ -347,7 +305,7 @@ class Conversation:
 
     async def _start(self) -> Session:
         where = self._where()
-        launch = _launch(self.settings, find_claude(self._binary), where)
+        launch = launch_of(self.settings, find_claude(self._binary), where)
         session = Session(ProcessTransport(self._process(launch)))
         try:
             self.greeting = await session.start()

@@ -7,13 +7,13 @@ it was started in, which is not the cell's.
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from . import markdown, protocol
 from .document import Document, Mark, Piece
+from .page import UPDATE_S, Output, Page, Throttle
 from .parts import (
     Data,
     bundle,
@@ -21,174 +21,17 @@ from .parts import (
     fold,
     literal,
     report_bundle,
-    retry_text,
     small,
     tool_piece,
     tool_title,
     whole,
 )
 
-UPDATE_S = 0.05
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # The live segment's size at which updates begin to slow down.
 SLOW_CHARACTERS = 4000
-
-
-class Output(Protocol):
-    """Where a page writes: one cell's outputs in whatever front end there is."""
-
-    def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
-        """Display a bundle, or change the one that was displayed under this id."""
-
-    def stream(self, text: str, name: str = "stdout") -> None:
-        """Write text."""
-
-    def clear(self) -> None:
-        """Take away what the cell has shown, once something new comes."""
-
-
-class Throttle:
-    """Calls `flush` at once, then at most once an interval, never losing the last call."""
-
-    def __init__(self, flush: Any) -> None:
-        self._flush = flush
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def poke(self, interval_s: float) -> None:
-        """Something changed."""
-        now = time.monotonic()
-        if now >= self._due:
-            self.fire(interval_s)
-        elif self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._due - now, self.fire, interval_s)
-
-    def fire(self, interval_s: float) -> None:
-        """Flush now."""
-        self.cancel()
-        self._flush()
-        self._due = time.monotonic() + interval_s
-
-    def cancel(self) -> None:
-        """Forget what is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-class Page:
-    """What a turn is shown on: turns events into calls that write an answer.
-
-    Deltas are a preview. A content block that arrives whole replaces its preview where the two
-    differ, and a retried message takes back what it had streamed.
-    """
-
-    def __init__(self) -> None:
-        self._preview: list[str] = []
-        self._joiner = SurrogateJoiner()
-
-    def take(self, event: protocol.Event) -> None:
-        """Read one event."""
-        match event:
-            case protocol.Delta(kind="text"):
-                self._delta(event.text)
-            case protocol.BlockStarted():
-                self._started(event)
-            case protocol.Block(parent=None):
-                self._block(event)
-            case protocol.ToolResult(parent=None):
-                self.tool_ended(event)
-            case protocol.MessageStarted():
-                self._void()
-            case protocol.Retry():
-                self._void()
-                self.status(retry_text(event))
-            case protocol.Notice(kind="stall"):
-                self.status(event.text)
-            case protocol.Notice():
-                self.notice(event.text)
-
-    def _delta(self, text: str) -> None:
-        text = self._joiner.feed(text)
-        if text:
-            self._preview.append(text)
-            self.text(text)
-
-    def _started(self, event: protocol.BlockStarted) -> None:
-        if event.kind == "thinking":
-            self.status("Thinking…")
-        elif event.kind == "tool_use":
-            self.status(f"{event.tool_name}…")
-
-    def _block(self, block: protocol.Block) -> None:
-        if block.error:
-            self._void()
-        elif block.kind == "text":
-            if "".join(self._preview) != (text := whole(block.text)):
-                self._void()
-                self.text(text)
-            self.text_ended()
-            self._forget()
-        elif block.kind == "thinking":
-            self.thought(block)
-        elif block.kind == "tool_use":
-            self.tool_started(block)
-
-    def _void(self) -> None:
-        if self._preview:
-            self.retract()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._preview.clear()
-        self._joiner = SurrogateJoiner()
-
-    def text(self, text: str) -> None:
-        """Continue the answer."""
-
-    def text_ended(self) -> None:
-        """The text block is complete."""
-
-    def retract(self) -> None:
-        """What was written since the last complete block is void."""
-
-    def status(self, text: str) -> None:
-        """Say what is going on, until something comes."""
-
-    def notice(self, text: str) -> None:
-        """Say something that stays."""
-
-    def thought(self, block: protocol.Block) -> None:
-        """Show thinking."""
-
-    def tool_started(self, block: protocol.Block) -> None:
-        """Show a tool use."""
-
-    def tool_ended(self, result: protocol.ToolResult) -> None:
-        """Show what it returned."""
-
-    def note(self, text: str) -> None:
-        """Show a line of ours."""
-
-    def report(self, source: str) -> None:
-        """Show Markdown of ours."""
-
-    def close(self) -> None:
-        """Show what is still due; only notes and reports may follow."""
-
-
-class SurrogateJoiner:
-    """Joins an emoji that the stream cut in two: a high surrogate waits for its low one."""
-
-    def __init__(self) -> None:
-        self._high = ""
-
-    def feed(self, text: str) -> str:
-        """Return what can be shown of the text so far."""
-        text, self._high = self._high + text, ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            text, self._high = text[:-1], text[-1]
-        return whole(text)
 
 
 class NotebookPage(Page):
@@ -204,7 +47,7 @@ class NotebookPage(Page):
         self._status = ""
         self._tools: dict[str, tuple[protocol.Block, Piece]] = {}
         self._held: list[Piece] = []  # notices that came in the middle of a run of text
-        self._own: list[tuple[Data, str]] = []  # outputs of ours, to be shown again after a clear
+        self._own: list[Callable[[], None]] = []  # what shows outputs of ours, also after a clear
         self._throttle = Throttle(self._flush)
         self._wrote = self._closed = False
 
@@ -274,11 +117,20 @@ class NotebookPage(Page):
     def note(self, text: str) -> None:
         """Show a line of ours, as an output of its own."""
         line = markdown.visible(text)
-        self._show_own(bundle(small(line), line))
+        self._show_own(partial(self._output.show, bundle(small(line), line), uuid.uuid4().hex))
 
     def report(self, source: str) -> None:
         """Show Markdown of ours, as an output of its own."""
-        self._show_own(bundle(markdown.render(source), source) | {"text/markdown": source})
+        self._show_own(partial(self._output.show, report_bundle(source), uuid.uuid4().hex))
+
+    def value(self, text: str) -> None:
+        """Show a value that was asked for."""
+        self._show_own(partial(self._output.result, text))
+
+    def clear(self) -> None:
+        """Take away what the cell has shown."""
+        self._own.clear()
+        self._output.clear()
 
     def close(self) -> None:
         """Freeze the document and send it whole."""
@@ -307,9 +159,9 @@ class NotebookPage(Page):
         for piece in held:
             self._add(piece)
 
-    def _show_own(self, data: Data) -> None:
-        self._own.append((data, uuid.uuid4().hex))
-        self._output.show(*self._own[-1])
+    def _show_own(self, show: Callable[[], None]) -> None:
+        self._own.append(show)
+        show()
 
     def _clear_void(self) -> None:
         """Clear the cell where some outputs stand for nothing now, and show the rest again.
@@ -321,8 +173,8 @@ class NotebookPage(Page):
         self._output.clear()
         self._ids.clear()
         self._sent.clear()
-        for data, display_id in self._own:
-            self._output.show(data, display_id)
+        for show in self._own:
+            show()
 
     def _commit(self) -> None:
         self._mark = self._document.mark()
@@ -372,6 +224,7 @@ class ConsolePage(Page):
         self._due: list[str] = []
         self._throttle = Throttle(self._flush)
         self._open_line = False
+        self._said = ""
 
     def text(self, text: str) -> None:
         """Continue the answer."""
@@ -387,8 +240,10 @@ class ConsolePage(Page):
 
     def status(self, text: str) -> None:
         """Say only what a reader must know of a wait; the rest would be noise in a scroll."""
-        if text.startswith(("The API", "No data")):
+        kind = text.split()[0] if text else ""
+        if kind in ("The", "No") and kind != self._said:
             self._line(f"[{text}]")
+        self._said = kind
 
     def notice(self, text: str) -> None:
         """Write a line."""
@@ -412,6 +267,15 @@ class ConsolePage(Page):
         """Display Markdown of ours: consoles print it as it stands, which is readable."""
         self._throttle.fire(UPDATE_S)
         self._output.show(report_bundle(source), uuid.uuid4().hex)
+
+    def value(self, text: str) -> None:
+        """Show a value that was asked for."""
+        self._throttle.fire(UPDATE_S)
+        self._output.result(text)
+
+    def clear(self) -> None:
+        """Take away what the cell has shown, where the console can."""
+        self._output.clear()
 
     def close(self) -> None:
         """Write what is due."""

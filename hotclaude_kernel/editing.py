@@ -36,12 +36,19 @@ def complete(code: str, at: int, conversation: Conversation) -> Completion:
     start = at - len(word)
     if line.lstrip().startswith("%"):
         return Completion(_complete_line(line.lstrip(), word, conversation), start)
-    if word.startswith("/") and code[:start].strip() == "":
+    if word.startswith("/") and _begins_prompt(code[:start]):
         names = (f"/{command}" for command in _commands(conversation))
         return Completion(sorted(name for name in names if name.startswith(word)), start)
     if word.startswith("@"):
         return Completion([f"@{path}" for path in _files(word[1:], conversation)], start)
     return Completion([], start)
+
+
+def _begins_prompt(before: str) -> bool:
+    try:
+        return magics.split(before)[1].strip() == ""
+    except UsageError:
+        return False
 
 
 def _complete_line(line: str, word: str, conversation: Conversation) -> list[str]:

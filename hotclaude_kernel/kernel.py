@@ -12,15 +12,16 @@ from ipykernel.kernelapp import IPKernelApp
 from jupyter_core.paths import jupyter_config_path
 
 from . import __version__, asking, editing, magics
-from .conversation import Conversation, Prespawned
-from .display import ConsolePage, NotebookPage, Page
+from .conversation import Conversation
+from .display import ConsolePage, NotebookPage
 from .errors import HotClaudeError, Interrupted, UsageError
-from .launching import CONFIG_NAME
+from .launching import CONFIG_NAME, Prespawned
 from .parts import error_lines, footer
 from .serving import ServingKernel
 from .turn import PERMISSION_MODES, Prompt, Settings, Turn
 
 if TYPE_CHECKING:
+    from .page import Page
     from .parts import Data
     from .protocol import Frame
     from .session import PermissionRequest
@@ -39,6 +40,7 @@ class CellOutput:
     def __init__(self, kernel: HotClaudeKernel, parent: Frame) -> None:
         self._kernel = kernel
         self._parent = parent
+        self._count: int = kernel.execution_count
 
     def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
         """Display a bundle, or change the one displayed under this id.
@@ -57,9 +59,9 @@ class CellOutput:
         """Take away what was shown, once something new comes."""
         self._send("clear_output", {"wait": True})
 
-    def result(self, value: str, count: int) -> None:
-        """Show the value of the cell."""
-        content = {"execution_count": count, "data": {"text/plain": value}, "metadata": {}}
+    def result(self, text: str) -> None:
+        """Show a value as the result of the cell."""
+        content = {"execution_count": self._count, "data": {"text/plain": text}, "metadata": {}}
         self._send("execute_result", content)
 
     def error(self, content: Frame) -> None:
@@ -226,8 +228,6 @@ class HotClaudeKernel(ServingKernel):
             answer = await magics.run(line, self.conversation)
             value = answer.value
             _show_answer(answer, page, output, reply)
-            if value:
-                output.result(value, self.execution_count)
         if text.strip():
             value = (await self._ask(Prompt(text=text, cell_id=cell_id), page, allow_stdin)).text
         page.close()
@@ -406,7 +406,9 @@ def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> Noteboo
 
 def _show_answer(answer: magics.Answer, page: Page, output: CellOutput, reply: Frame) -> None:
     if answer.clear:
-        output.clear()
+        page.clear()
+    if answer.value:
+        page.value(answer.value)
     if answer.warning:
         output.stream(answer.warning + "\n", "stderr")
     if answer.note:

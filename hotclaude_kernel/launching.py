@@ -4,13 +4,40 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .conversation import Prespawned, prespawn
 from .errors import HotClaudeError
+from .transport import Launch, base_launch, find_claude, spawn
 from .turn import Settings
 
+if TYPE_CHECKING:
+    import subprocess
+
 CONFIG_NAME = "hotclaude_config"
+
+
+class Prespawned:
+    """A process that was started before anyone asked, for the launch it was started with."""
+
+    def __init__(self, launch: Launch, session_id: str, process: subprocess.Popen[bytes]) -> None:
+        self.launch = launch
+        self.session_id = session_id
+        self.process = process
+
+
+def prespawn(settings: Settings, binary: str = "") -> Prespawned:
+    """Start a process for a new conversation, before there is an event loop."""
+    session_id = str(uuid.uuid4())
+    launch = launch_of(settings, find_claude(binary), ("--session-id", session_id))
+    return Prespawned(launch, session_id, spawn(launch))
+
+
+def launch_of(settings: Settings, binary: str, where: tuple[str, ...]) -> Launch:
+    """Return the launch of a process with these settings, on the conversation that `where` says."""
+    cwd = settings.cwd or str(Path.cwd())
+    return base_launch(binary, (*settings.argv(), *where), cwd)
 
 
 def prespawn_default(argv: list[str]) -> Prespawned | None:

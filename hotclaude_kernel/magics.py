@@ -137,7 +137,8 @@ async def model(conversation: Conversation, argument: str) -> Answer:
     if not argument:
         return Answer(value=conversation.settings.model or DEFAULT)
     warning = ""
-    if argument not in (known := await _known_models(conversation)):
+    known = await _known_models(conversation)
+    if argument not in (*known, *_resolved(conversation)):
         if not (argument.startswith("claude-") or os.environ.get("ANTHROPIC_BASE_URL")):
             raise _wrong("model", argument, known, also="or a full id that begins with claude-")
         warning = f"claude does not list a model {argument}; it is sent as it stands"
@@ -328,6 +329,12 @@ def _models(conversation: Conversation) -> tuple[str, ...]:
     listed = greeting.models if greeting else ()
     names = [str(model.get("value")) for model in listed]
     return tuple(name for name in dict.fromkeys(names) if name != DEFAULT)
+
+
+def _resolved(conversation: Conversation) -> tuple[str, ...]:
+    """Return the full ids of the models that the process lists."""
+    greeting = conversation.greeting
+    return tuple(str(model.get("resolvedModel")) for model in (greeting.models if greeting else ()))
 
 
 def _tools(conversation: Conversation) -> tuple[str, ...]:

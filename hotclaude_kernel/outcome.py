@@ -19,7 +19,7 @@ CREDENTIAL_HINT = "Check ANTHROPIC_API_KEY or log in again, then restart the ker
 WAIT_HINT = "Wait a little, then run the cell again; the conversation is kept."
 REACH_HINT = "Check the network, or ANTHROPIC_BASE_URL if you set one; then run the cell again."
 REQUEST_HINT = "The same request will be refused again: change the prompt, or begin with `%new`."
-MODEL_HINT = "Choose another with `%model`; without a name it lists what there is."
+MODEL_HINT = "Choose another with `%model`; Tab after it lists what there is."
 
 
 def failure(result: Result, turn: Turn, *, stalled_s: float | None = None) -> TurnError | None:

@@ -125,9 +125,13 @@ def first_line(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else ""
 
 
+# A backslash before a bracket would begin maths.
+_LITERAL = {c: f"\\{c}" for c in r"\`*_{}<>#|~$&"} | {"[": "&#91;", "]": "&#93;"}
+
+
 def literal(line: str) -> str:
     """Return a line that Markdown shows as it stands."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~$&" else c for c in line)
+    return "".join(_LITERAL.get(c, c) for c in line)
 
 
 def _longest_run(text: str, mark: str) -> int:

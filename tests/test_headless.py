@@ -83,9 +83,7 @@ class TestExports:
         assert text.startswith("> show:\n>\n> ```\n> a fence\n> ```\n\n# An answer")
         assert "<div" not in text
 
-    def test_nbconvert_knows_it_by_name(
-        self, nb: Any, env: dict[str, str], tmp_path: Path
-    ) -> None:
+    def test_nbconvert_knows_it_by_name(self, nb: Any, env: dict[str, str], tmp_path: Path) -> None:
         path = tmp_path / "nb.ipynb"
         nbformat.write(nb, path)
         convert = ["jupyter", "nbconvert", "--to", "hotclaude-markdown", str(path)]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from hotclaude_kernel.markdown import render, wrap
-from tests.browser.watch import chromium, click_all_links, executions, watched
+from tests.browser.watch import click_all_links, executions, watched
 from tests.hostile import corpus
 
 if TYPE_CHECKING:
@@ -76,17 +76,6 @@ def _serving() -> Iterator[Site]:
 def site() -> Iterator[Site]:
     with _serving() as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        try:
-            with chromium(playwright) as opened:
-                yield opened
-        except LookupError as missing:
-            pytest.skip(str(missing))
 
 
 def _page(entries: dict[str, str]) -> str:

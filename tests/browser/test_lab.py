@@ -1,0 +1,35 @@
+"""The page in JupyterLab, in Chromium."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hotclaude_kernel.modelserver import Gate, Reply, Wait
+from tests.browser.frontend import LAB
+from tests.browser.pages import PageTests
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Desk
+
+pytestmark = pytest.mark.browser
+
+
+class TestLab(PageTests):
+    front = LAB
+
+    def test_a_cell_run_again_after_a_reload_waits_for_its_first_answer(self, desk: Desk) -> None:
+        gate = Gate()
+        desk.answers(Reply("The first half. ", Wait(gate), "The second half."))
+        sheet = desk.open(["Ask"])
+        sheet.start_again(0)
+        sheet.wait_text(0, "The first half.")
+        sheet.reload()
+        sheet.start_again(0)
+        sheet.wait_waiting(0)
+        gate.open()
+        sheet.wait_text(0, "The second half.")
+        sheet.wait_text(0, "Shown again")
+        sheet.wait_done(0)
+        assert len(desk.requests) == 1

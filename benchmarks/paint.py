@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
+from hotclaude_kernel.launching import find_claude
 from hotclaude_kernel.modelserver import ModelServer, Reply, Request, Text
-from hotclaude_kernel.transport import find_claude
 from tests.browser.frontend import LAB, NOTEBOOK_7, jupyter
 from tests.browser.watch import chromium, watched
 from tests.conftest import isolated_env

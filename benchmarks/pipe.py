@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hotclaude_kernel.launching import BASE_ARGV, PROCESS_ENV
 from hotclaude_kernel.protocol import request_frame, user_frame
-from hotclaude_kernel.transport import PROCESS_ENV, base_launch
 from hotclaude_kernel.turn import Settings
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class Pipe:
     """A hot process; every wait returns the moment (monotonic) of what was waited for."""
 
     def __init__(self, arena: Arena, name: str, *where: str) -> None:
-        launch = base_launch(arena.binary, (*Settings().argv(), *where), arena.work(name))
+        argv = (arena.binary, *BASE_ARGV, *Settings().argv(), *where)
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            launch.argv,
+            argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=launch.cwd,
+            cwd=arena.work(name),
             env=PROCESS_ENV | arena.env(name),
             start_new_session=True,
             bufsize=1 << 18,

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 
+from .launching import let_go, listen, prespawn_default
+
 
 def main() -> None:
     """Run the kernel until it is shut down."""
-    from .launching import prespawn_default
-
     prespawned = prespawn_default(sys.argv)
-    from .kernel import HotClaudeApp
+    listening = listen(sys.argv)
+    from .app import HotClaudeApp
 
+    if not HotClaudeApp.takes_ports():
+        let_go(listening)
     app = HotClaudeApp.instance()
-    app.prespawned = prespawned
+    app.prespawned, app.listening = prespawned, listening
     app.initialize()
     app.start()
 

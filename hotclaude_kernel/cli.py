@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import HotClaudeError
-from .transport import find_claude
+from .launching import find_claude
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -30,22 +30,17 @@ from .errors import (
     TurnError,
     UsageError,
 )
-from .launching import Prespawned, launch_of
+from .launching import BASE_ARGV, find_claude
 from .outcome import failure
 from .session import Greeting, PermissionRequest, Session, deny
-from .transport import (
-    Launch,
-    ProcessTransport,
-    find_claude,
-    kill_unadopted,
-    spawn,
-)
+from .transport import ProcessTransport, kill_unadopted, spawn
 from .turn import LIVE_SETTINGS, Clock, Prompt, Settings, Turn, transcript_path
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Awaitable, Callable
 
+    from .launching import Prespawned
     from .protocol import Event
 
 log = logging.getLogger(__name__)
@@ -272,7 +267,9 @@ class Conversation:
     @property
     def ready(self) -> bool:
         """Whether a turn can be asked without waiting for a process."""
-        return self._session is not None and self._session.alive and self._starting is None
+        if self._starting is not None:
+            return self._starting.done()
+        return self._session is not None and self._session.alive
 
     def take_notices(self) -> list[str]:
         """Return, once, what the user should know of what happened to the process."""
@@ -305,8 +302,8 @@ class Conversation:
 
     async def _start(self) -> Session:
         where = self._where()
-        launch = launch_of(self.settings, find_claude(self._binary), where)
-        session = Session(ProcessTransport(self._process(launch)))
+        argv = (find_claude(self._binary), *BASE_ARGV, *self.settings.argv(), *where)
+        session = Session(ProcessTransport(self._process(argv)))
         try:
             self.greeting = await session.start()
         except ProcessDied as death:
@@ -320,13 +317,15 @@ class Conversation:
             await self._cut_half(session)
         return session
 
-    def _process(self, launch: Launch) -> subprocess.Popen[bytes]:
+    def _process(self, argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """Return the process that was started early, if it is the one wanted, else a new one."""
+        cwd = self.settings.cwd or str(Path.cwd())
         early, self._prespawned = self._prespawned, None
-        if early is not None and early.launch == launch:
-            return early.process
         if early is not None:
+            if (early.argv, early.cwd) == (argv, cwd):
+                return early.process
             kill_unadopted(early.process)
-        return spawn(launch)
+        return spawn(argv, cwd)
 
     def _where(self) -> tuple[str, ...]:
         """Return the flags that say which conversation: a new one, or this one resumed."""

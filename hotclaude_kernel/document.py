@@ -3,7 +3,7 @@
 Front ends redraw a whole output at every update and hide the 51st, so the document is neither one
 output nor one output a block. It is a row of *segments*: all but the last are frozen and never sent
 again; the last is live. A segment freezes at the end of a top-level block once it holds an eighth
-of the whole, 1,500 characters at the least, so their number grows with the logarithm of the length
+of the whole, 1,000 characters at the least, so their number grows with the logarithm of the length
 (some 36 at 500,000 characters). Where the cuts fall depends on the text alone, never on timing.
 
 Nothing here talks to a front end.
@@ -16,7 +16,7 @@ from typing import Any
 
 from . import markdown
 
-SEGMENT_CHARACTERS = 1500
+SEGMENT_CHARACTERS = 1000
 SEGMENT_SHARE = 8
 
 

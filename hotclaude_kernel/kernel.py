@@ -8,14 +8,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import traitlets
-from ipykernel.kernelapp import IPKernelApp
-from jupyter_core.paths import jupyter_config_path
 
-from . import __version__, asking, editing, magics
+from . import __version__, asking, editing, magics, markdown
 from .conversation import Conversation
 from .display import ConsolePage, NotebookPage
 from .errors import HotClaudeError, Interrupted, UsageError
-from .launching import CONFIG_NAME, Prespawned
 from .parts import error_lines, footer
 from .serving import ServingKernel
 from .turn import PERMISSION_MODES, Prompt, Settings, Turn
@@ -322,8 +319,9 @@ class HotClaudeKernel(ServingKernel):
     # --- interrupt and shutdown --------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the process as soon as the loop runs."""
+        """Take over the process as soon as the loop runs, and load what the first answer needs."""
         super().start()
+        threading.Thread(target=markdown.preload, daemon=True, name="preload").start()
         self.io_loop.add_callback(self.conversation.warm)
 
     def interrupt(self) -> None:
@@ -418,23 +416,3 @@ def _show_answer(answer: magics.Answer, page: Page, output: CellOutput, reply: F
     if answer.page:
         data = {"text/plain": answer.page}
         reply["payload"].append({"source": "page", "data": data, "start": 0})
-
-
-class HotClaudeApp(IPKernelApp):
-    """The process of a kernel. It reads `hotclaude_config.py` from Jupyter's config folders."""
-
-    name = "hotclaude"
-    kernel_class = HotClaudeKernel
-    classes = [*IPKernelApp.classes, HotClaudeKernel]  # noqa: RUF012 - traitlets copies it
-
-    prespawned: Prespawned | None = None
-
-    def init_pdb(self) -> None:
-        """There is no Python to debug in a cell."""
-
-    def load_config_file(self, suppress_errors: bool | None = None) -> None:  # type: ignore[override]
-        """Read ipykernel's configuration, then ours."""
-        super().load_config_file(suppress_errors=suppress_errors)
-        path = jupyter_config_path()
-        traitlets.config.Application.load_config_file(self, CONFIG_NAME, path=path)
-        self.update_config(self.cli_config)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from . import protocol
 from .conversation import Conversation
 from .errors import HotClaudeError
-from .transport import find_claude, process_env
+from .launching import find_claude, process_env
 from .turn import Prompt, Settings
 
 if TYPE_CHECKING:

@@ -1,43 +1,63 @@
-"""Starting the claude process before ipykernel is imported."""
+"""The start of a kernel before anything is imported: the claude process, and the ports.
+
+Nothing but `subprocess`, `json` and `socket` is imported here: importing `asyncio` would delay the
+process by 40 ms, `ipykernel` by 160. The ports listen early because ZMQ tries a refused connection
+again only after 100 ms or more: a client that was there first would miss the first messages.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-import uuid
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .errors import HotClaudeError
-from .transport import Launch, base_launch, find_claude, spawn
-from .turn import Settings
+from .errors import ClaudeNotFound
 
+TYPE_CHECKING = False  # `typing` is an import too
 if TYPE_CHECKING:
-    import subprocess
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 CONFIG_NAME = "hotclaude_config"
 
+BASE_ARGV = (
+    "-p",
+    "--input-format",
+    "stream-json",
+    "--output-format",
+    "stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--permission-prompt-tool",
+    "stdio",
+)
+# What `Settings().argv()` returns; a test holds the two together.
+DEFAULT_FLAGS = ("--permission-mode", "default", "--thinking-display", "summarized")
+
+# What a process needs to serve a notebook, unless the user's environment says otherwise.
+PROCESS_ENV = {
+    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # `idle` ends a turn
+    "CLAUDE_CODE_STARTUP_FAILURE_RESULTS": "1",  # a refused start says why
+    "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true",
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a turn's work ends within the turn
+    "CLAUDE_CODE_MAX_RETRIES": "4",  # about 9 s to failure; the binary's own 10 take three minutes
+    "DISABLE_AUTOUPDATER": "1",
+}
+# Set by a surrounding Claude Code session; with them the process would think it is inside it.
+FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
+
+CHANNELS = ("shell", "iopub", "control", "stdin")  # the heartbeat binds its own way
+BACKLOG = 100
+
 
 class Prespawned:
-    """A process that was started before anyone asked, for the launch it was started with."""
+    """A process that was started before anyone asked, and how it was started."""
 
-    def __init__(self, launch: Launch, session_id: str, process: subprocess.Popen[bytes]) -> None:
-        self.launch = launch
+    def __init__(self, argv: tuple[str, ...], session_id: str) -> None:
+        self.argv = argv
+        self.cwd = os.getcwd()
         self.session_id = session_id
-        self.process = process
-
-
-def prespawn(settings: Settings, binary: str = "") -> Prespawned:
-    """Start a process for a new conversation, before there is an event loop."""
-    session_id = str(uuid.uuid4())
-    launch = launch_of(settings, find_claude(binary), ("--session-id", session_id))
-    return Prespawned(launch, session_id, spawn(launch))
-
-
-def launch_of(settings: Settings, binary: str, where: tuple[str, ...]) -> Launch:
-    """Return the launch of a process with these settings, on the conversation that `where` says."""
-    cwd = settings.cwd or str(Path.cwd())
-    return base_launch(binary, (*settings.argv(), *where), cwd)
+        self.process = start_process(argv, self.cwd, process_env(os.environ))
 
 
 def prespawn_default(argv: list[str]) -> Prespawned | None:
@@ -48,10 +68,100 @@ def prespawn_default(argv: list[str]) -> Prespawned | None:
     """
     if configured(argv):
         return None
+    session_id = _new_id()
     try:
-        return prespawn(Settings())
-    except HotClaudeError:
+        binary = find_claude()
+        return Prespawned(
+            (binary, *BASE_ARGV, *DEFAULT_FLAGS, "--session-id", session_id), session_id
+        )
+    except (ClaudeNotFound, OSError):
         return None
+
+
+def _new_id() -> str:
+    """Return a random UUID; `uuid` takes 8 ms to import."""
+    hexes = os.urandom(16).hex()
+    return f"{hexes[:8]}-{hexes[8:12]}-4{hexes[13:16]}-a{hexes[17:20]}-{hexes[20:]}"
+
+
+def start_process(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process in a session of its own, to end with us.
+
+    Jupyter interrupts the kernel's whole process group, and SIGINT ends `claude`: hence the
+    session. Call it from the main thread: Linux sends the parent-death signal when the *thread*
+    that started the process ends.
+    """
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=env,
+        start_new_session=True,
+        preexec_fn=_parent_death_signal(),
+        bufsize=0,
+    )
+
+
+def _parent_death_signal() -> Any:
+    """Return what the child calls before it becomes `claude`; `None` where there is no such signal.
+
+    SIGTERM rather than SIGKILL: on it `claude` also ends the commands it has running.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+    import signal
+
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
+    return lambda: prctl(set_death_signal, signal.SIGTERM)
+
+
+def process_env(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the process: the user's, with ours below and without foreign."""
+    env = {**PROCESS_ENV, **environ}
+    for name in FOREIGN_ENV:
+        env.pop(name, None)
+    return env
+
+
+def find_claude(named: str = "") -> str:
+    """Return the binary: the named one, `HOTCLAUDE_CLI`, `claude` on PATH, or the bundled one.
+
+    The bundled one lies in the wheel of claude-agent-sdk, which is located but not imported
+    (importing it costs 1.8 s and 65 MB).
+    """
+    named = named or os.environ.get("HOTCLAUDE_CLI", "")
+    if named:
+        found = _which(os.path.expanduser(named))
+        if not found:
+            raise ClaudeNotFound(
+                f"There is no claude binary at {named}",
+                hint="Correct HOTCLAUDE_CLI (or the `cli` setting), then restart the kernel.",
+            )
+        return found
+    found = _which("claude") or _bundled_claude()
+    if not found:
+        raise ClaudeNotFound(
+            "No claude binary was found",
+            hint="Run `pip install 'hotclaude-kernel[bundled]'`, or install Claude Code, "
+            "or set HOTCLAUDE_CLI; then restart the kernel.",
+        )
+    return found
+
+
+def _which(name: str) -> str | None:
+    """`shutil.which` without `shutil`, which takes 8 ms to import."""
+    folders = [""] if os.sep in name else os.get_exec_path()
+    paths = (os.path.join(folder, name) for folder in folders)
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+
+
+def _bundled_claude() -> str | None:
+    # A plain look along sys.path: importlib.util would do the same and import more.
+    paths = (os.path.join(folder, "claude_agent_sdk", "_bundled", "claude") for folder in sys.path)
+    return next(filter(os.path.isfile, paths), None)
 
 
 def configured(argv: list[str]) -> bool:
@@ -61,8 +171,37 @@ def configured(argv: list[str]) -> bool:
     """
     if any(argument.startswith("--HotClaudeKernel.") for argument in argv):
         return True
-    folders = [os.environ.get("JUPYTER_CONFIG_DIR") or str(Path.home() / ".jupyter")]
+    home = os.path.expanduser("~")
+    folders = [os.environ.get("JUPYTER_CONFIG_DIR") or os.path.join(home, ".jupyter")]
     folders += os.environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep)
     folders += [f"{sys.prefix}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter"]
-    names = [Path(folder, CONFIG_NAME) for folder in folders if folder]
-    return any(name.with_suffix(end).exists() for name in names for end in (".py", ".json"))
+    names = [os.path.join(folder, CONFIG_NAME) for folder in folders if folder]
+    return any(os.path.exists(name + end) for name in names for end in (".py", ".json"))
+
+
+def listen(argv: list[str]) -> dict[int, int]:
+    """Listen on the ports of the connection file; return the descriptor of each port.
+
+    Returns nothing where that can't be done, or need not be: then ipykernel binds as always.
+    """
+    import json
+    import socket
+
+    listening: dict[int, int] = {}
+    try:
+        with open(argv[argv.index("-f") + 1], encoding="utf-8") as file:
+            info = json.load(file)
+        ports = [info[f"{name}_port"] for name in CHANNELS] if info["transport"] == "tcp" else []
+        for port in filter(None, ports):
+            server = socket.create_server((info["ip"], port), backlog=BACKLOG)
+            server.setblocking(False)
+            listening[port] = server.detach()
+    except (ValueError, KeyError, IndexError, OSError):
+        pass
+    return listening
+
+
+def let_go(listening: dict[int, int]) -> None:
+    """Stop listening; a client that was there tries again by itself."""
+    while listening:
+        os.close(listening.popitem()[1])

@@ -259,7 +259,7 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("first text, cold", _latency_row(conversation, hot=False)),
     ]
     body = "".join(f"| {name} | {_cell(value)} |\n" for name, value in rows)
-    return Answer(report=f"| session | |\n|---|---|\n{body}")
+    return Answer(report=f"| session | |\n|:--|:--|\n{body}")
 
 
 async def help_(conversation: Conversation, argument: str) -> Answer:

@@ -1,7 +1,7 @@
 """The one seam to the `claude` process: frames in, frames out, a bounded end.
 
-`spawn` is plain synchronous code on the standard library, so that the process can be started before
-an event loop, or ipykernel, exists; both then start up together. `ProcessTransport` takes it over.
+The process is started by `launching`, possibly before there was an event loop; `ProcessTransport`
+takes it over.
 """
 
 from __future__ import annotations
@@ -9,44 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import protocol
-from .errors import ClaudeNotFound, ClaudeUnusable, ProcessDied
+from .errors import ClaudeUnusable, ProcessDied
+from .launching import process_env, start_process
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
-
-BASE_ARGV = (
-    "-p",
-    "--input-format",
-    "stream-json",
-    "--output-format",
-    "stream-json",
-    "--verbose",
-    "--include-partial-messages",
-    "--permission-prompt-tool",
-    "stdio",
-)
-
-# What a process needs to serve a notebook, unless the user's environment says otherwise.
-PROCESS_ENV = {
-    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # `idle` ends a turn
-    "CLAUDE_CODE_STARTUP_FAILURE_RESULTS": "1",  # a refused start says why
-    "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true",
-    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a turn's work ends within the turn
-    "CLAUDE_CODE_MAX_RETRIES": "4",  # about 9 s to failure; the binary's own 10 take three minutes
-    "DISABLE_AUTOUPDATER": "1",
-}
-# Set by a surrounding Claude Code session; with them the process would think it is inside it.
-FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
 
 STEP_S = 2.0  # how long each step of the close ladder may take
 NOW_S = 1.0  # ... where it must be over before Jupyter kills the kernel, which it does after 2.5 s
@@ -77,99 +51,20 @@ class Transport(Protocol):
         """End it; `now` skips the wait for a turn that is still running. Bounded, idempotent."""
 
 
-def find_claude(configured: str = "") -> str:
-    """Return the binary: the configured one, `HOTCLAUDE_CLI`, `claude` on PATH, or the bundled one.
-
-    The bundled one lies in the wheel of claude-agent-sdk, which is located but not imported
-    (importing it costs 1.8 s and 65 MB).
-    """
-    named = configured or os.environ.get("HOTCLAUDE_CLI", "")
-    if named:
-        found = shutil.which(Path(named).expanduser())
-        if not found:
-            raise ClaudeNotFound(
-                f"There is no claude binary at {named}",
-                hint="Correct HOTCLAUDE_CLI (or the `cli` setting), then restart the kernel.",
-            )
-        return found
-    found = shutil.which("claude") or _bundled_claude()
-    if not found:
-        raise ClaudeNotFound(
-            "No claude binary was found",
-            hint="Run `pip install 'hotclaude-kernel[bundled]'`, or install Claude Code, "
-            "or set HOTCLAUDE_CLI; then restart the kernel.",
-        )
-    return found
-
-
-def _bundled_claude() -> str | None:
-    # A plain look along sys.path: importlib.util would do the same and import more.
-    for folder in sys.path:
-        path = Path(folder, "claude_agent_sdk", "_bundled", "claude")
-        if path.is_file():
-            return str(path)
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Everything that starts one process; two equal launches start equal processes."""
-
-    argv: tuple[str, ...]
-    cwd: str
-    env: tuple[tuple[str, str], ...] = ()
-
-
-def process_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the process: the user's, with ours below and without foreign."""
-    env = {**PROCESS_ENV, **environ}
-    for name in FOREIGN_ENV:
-        env.pop(name, None)
-    return env
-
-
-def spawn(launch: Launch) -> subprocess.Popen[bytes]:
-    """Start the process in a session of its own, to end with us.
-
-    Jupyter interrupts the kernel's whole process group, and SIGINT ends `claude`: hence the
-    session. Call it from the main thread: Linux sends the parent-death signal when the *thread*
-    that started the process ends.
-    """
-    if not Path(launch.cwd).is_dir():
+def spawn(argv: Sequence[str], cwd: str) -> subprocess.Popen[bytes]:
+    """Start a process (see `launching.start_process`). Raises `ClaudeUnusable` if it can't be."""
+    if not Path(cwd).is_dir():
         raise ClaudeUnusable(
-            f"The working directory {launch.cwd} is gone",
+            f"The working directory {cwd} is gone",
             hint="Create it again, or choose another with `%cwd`.",
         )
     try:
-        return subprocess.Popen(
-            launch.argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=launch.cwd,
-            env={**process_env(os.environ), **dict(launch.env)},
-            start_new_session=True,
-            preexec_fn=_parent_death_signal(),
-            bufsize=0,
-        )
+        return start_process(argv, cwd, process_env(os.environ))
     except OSError as error:
         raise ClaudeUnusable(
-            f"{launch.argv[0]} can't be started: {error.strerror}",
+            f"{argv[0]} can't be started: {error.strerror}",
             hint="Check that it is an executable of this platform.",
         ) from error
-
-
-def _parent_death_signal() -> Any:
-    """Return what the child calls before it becomes `claude`; `None` where there is no such signal.
-
-    SIGTERM rather than SIGKILL: on it `claude` also ends the commands it has running.
-    """
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
-    return lambda: prctl(set_death_signal, signal.SIGTERM)
 
 
 class ProcessTransport:
@@ -293,8 +188,3 @@ def kill_unadopted(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
             pipe.close()
-
-
-def base_launch(binary: str, flags: Sequence[str], cwd: str) -> Launch:
-    """Return the launch of `binary` with the flags that every process has, and `flags`."""
-    return Launch(argv=(binary, *BASE_ARGV, *flags), cwd=cwd)

@@ -19,8 +19,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from hotclaude_kernel.errors import ClaudeNotFound
+from hotclaude_kernel.launching import find_claude
 from hotclaude_kernel.modelserver import ModelServer, Script
-from hotclaude_kernel.transport import find_claude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jupyter_kernel_test
 import pytest
 
+from hotclaude_kernel.launching import find_claude
 from hotclaude_kernel.modelserver import ModelServer, Reply, Text
-from hotclaude_kernel.transport import find_claude
 
 from .conftest import isolated_env
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from jupyter_core.paths import jupyter_config_path
 
+from hotclaude_kernel import launching
 from hotclaude_kernel.launching import configured
+from hotclaude_kernel.turn import Settings
 
 ARGV = ["-f", "/run/kernel-1.json"]
 
@@ -74,7 +77,12 @@ class TestConfigured:
     ) -> None:
         monkeypatch.undo()
         looked: list[Path] = []
-        monkeypatch.setattr(Path, "exists", lambda path: looked.append(path))
+        monkeypatch.setattr(os.path, "exists", lambda path: looked.append(Path(path)))
         assert not configured(ARGV)
         folders = {path.parent for path in looked}
         assert {Path(folder) for folder in jupyter_config_path()} <= folders
+
+
+def test_the_default_flags_are_those_of_default_settings() -> None:
+    """They are written out so that the process can be started before `turn` is imported."""
+    assert list(launching.DEFAULT_FLAGS) == Settings().argv()

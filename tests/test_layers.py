@@ -17,6 +17,7 @@ PACKAGE = Path(hotclaude_kernel.__file__).parent
 ORDER = (
     "__init__",
     "errors",
+    "launching",
     "protocol",
     "turn",
     "blocks",
@@ -24,7 +25,6 @@ ORDER = (
     "transport",
     "session",
     "outcome",
-    "launching",
     "stall",
     "conversation",
     "document",
@@ -36,6 +36,7 @@ ORDER = (
     "editing",
     "serving",
     "kernel",
+    "app",
     "exporter",
     "latency",
     "cli",
@@ -148,8 +149,8 @@ def loaded_by(module: str) -> set[str]:
 class TestWhatAStartLoads:
     def test_the_process_is_spawned_before_anything_heavy_is_imported(self) -> None:
         loaded = loaded_by("hotclaude_kernel.launching")
-        assert "hotclaude_kernel.transport" in loaded
-        heavy = {"ipykernel", "IPython", "markdown_it", "pygments", "traitlets", "jupyter_client"}
+        assert "hotclaude_kernel.errors" in loaded
+        heavy = {"ipykernel", "IPython", "asyncio", "dataclasses", "typing", "pathlib", "shutil"}
         assert not loaded & heavy
 
     def test_a_kernel_loads_nothing_that_it_needs_only_later_or_never(self) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,8 @@ def _jupyterlab(arguments: list[str], env: dict[str, str]) -> int:
             "after `hotclaude install`.",
         )
     process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *arguments], env=env)
+    # Whoever ends us means the server too; it ends its kernels, and they their processes.
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             return process.wait()

@@ -131,7 +131,15 @@ def demo(options: argparse.Namespace, rest: list[str]) -> int:
             # In a container one is root, and there is nothing here to protect from it.
             root = ["--allow-root"] if _is_root() else []
             arguments = [str(notebook), f"--ServerApp.root_dir={folder}", *quiet, *root, *rest]
+            _without_news(Path(config))
             return _jupyterlab(arguments, demo_env(server.url, config))
+
+
+def _without_news(config: Path) -> None:
+    """Configure JupyterLab not to ask, over the page, whether to fetch its news."""
+    (config / "labconfig").mkdir()
+    settings = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (config / "labconfig" / "page_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
 def demo_env(url: str, config_dir: str) -> dict[str, str]:
@@ -141,6 +149,7 @@ def demo_env(url: str, config_dir: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "demo",
         "ANTHROPIC_BASE_URL": url,
         "CLAUDE_CONFIG_DIR": config_dir,
+        "JUPYTER_CONFIG_PATH": config_dir,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 import uuid
 from pathlib import Path
@@ -34,7 +33,7 @@ from .launching import BASE_ARGV, find_claude
 from .outcome import failure
 from .session import Greeting, PermissionRequest, Session, deny
 from .transport import ProcessTransport, kill_unadopted, spawn
-from .turn import LIVE_SETTINGS, Clock, Prompt, Settings, Turn, transcript_path
+from .turn import LIVE_SETTINGS, Clock, Prompt, Settings, Turn, config_dir, transcript_path
 
 if TYPE_CHECKING:
     import subprocess
@@ -70,6 +69,7 @@ class Conversation:
         self.turns: list[Turn] = []
         self.session_id = prespawned.session_id if prespawned else str(uuid.uuid4())
         self.stall_timeout_s = stall_timeout_s
+        self.locked: frozenset[str] = frozenset()  # settings that no cell may change
         self.permit: Callable[[PermissionRequest], Awaitable[protocol.Frame]] = deny
         self.greeting: Greeting | None = None
         self.model = ""
@@ -94,7 +94,7 @@ class Conversation:
         """
         self._guard_size(prompt)
         self._interrupting = False
-        session = await self._hot()
+        session = await self.session()
         turn = self._begin(prompt, session)
         while True:
             try:
@@ -128,7 +128,7 @@ class Conversation:
             stall.watch(session, turn, show, timeout_s=self.stall_timeout_s, stop=self._stop)
         )
         try:
-            async for event in session.send(turn.prompt.text, turn.uuid):
+            async for event in session.send(turn.prompt.content, turn.uuid):
                 self._note(turn, event)
                 show(event)
                 if isinstance(event, protocol.Result):
@@ -145,7 +145,7 @@ class Conversation:
         """Return a new process for a turn whose process was found dead."""
         self._retire(dead)
         try:
-            session = await self._hot()
+            session = await self.session()
         except BaseException:
             self.turns.remove(turn)  # nothing was sent
             raise
@@ -162,6 +162,8 @@ class Conversation:
             case protocol.TurnStarted():
                 self.model, self.tools = event.model, event.tools
                 turn.model = event.model
+            case protocol.ModeChanged():
+                self.settings = self.settings.changed(permission_mode=event.mode)
             case protocol.Requesting() | protocol.MessageStarted():
                 turn.awaiting_api = True
             case protocol.MessageStopped():
@@ -274,7 +276,8 @@ class Conversation:
     def take_notices(self) -> list[str]:
         """Return, once, what the user should know of what happened to the process."""
         notices, self._notices = self._notices, []
-        return notices
+        stray = self._session.take_stray() if self._session is not None else []
+        return notices + [text for event in stray if (text := _stray_text(event))]
 
     def warm(self) -> None:
         """Begin to start the process, so that it is ready when the next turn comes."""
@@ -284,9 +287,6 @@ class Conversation:
 
     async def session(self) -> Session:
         """Return the live session, starting or resuming it where needed."""
-        return await self._hot()
-
-    async def _hot(self) -> Session:
         self.warm()
         if self._starting is not None:
             starting = self._starting
@@ -329,7 +329,7 @@ class Conversation:
 
     def _where(self) -> tuple[str, ...]:
         """Return the flags that say which conversation: a new one, or this one resumed."""
-        path = transcript_path(_config_dir(), self.session_id)
+        path = transcript_path(config_dir(), self.session_id)
         if path is not None:
             # By path: an id is looked up only under the working directory it was begun in.
             snapshot = ("--system-prompt-snapshot", "off") if self._ignore_recorded else ()
@@ -385,8 +385,14 @@ class Conversation:
         differing = new.differing(self.settings)
         if not differing:
             return
+        if locked := differing & self.locked:
+            names = ", ".join(sorted(locked)).replace("_", " ")
+            raise UsageError(
+                f"This kernel is restricted: its {names} can't be changed",
+                hint="Whoever configured it can: see `restricted` in README.",
+            )
         if self._starting is not None:
-            await self._hot()
+            await self.session()
         session = self._session
         if session is not None and session.alive:
             live = differing <= LIVE_SETTINGS and await self._change_live(session, new, differing)
@@ -417,7 +423,7 @@ class Conversation:
         """Begin a new conversation; the old one's transcript stays where it is."""
         if self._starting is not None:
             with contextlib.suppress(HotClaudeError):
-                await self._hot()
+                await self.session()
         if self._session is not None:
             self._retire(self._session)
         self.session_id = str(uuid.uuid4())
@@ -427,8 +433,14 @@ class Conversation:
         self.warm()
 
 
-def _config_dir() -> Path:
-    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
+def _stray_text(event: Event) -> str:
+    """Return what came between two turns as one labelled line, empty if it says nothing."""
+    match event:
+        case protocol.Block(kind="text"):
+            return f"Said in the background, after an earlier cell: {event.text}"
+        case protocol.Notice():
+            return f"After an earlier cell: {event.text}"
+    return ""
 
 
 def _retrieve(task: asyncio.Future[Any]) -> None:

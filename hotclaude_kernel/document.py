@@ -12,7 +12,7 @@ Nothing here talks to a front end.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from . import markdown
 
@@ -20,37 +20,87 @@ SEGMENT_CHARACTERS = 1000
 SEGMENT_SHARE = 8
 
 
-@dataclass(slots=True)
-class Piece:
-    """A finished part of the document: a Markdown block, or a fold with HTML of its own.
+class Piece(Protocol):
+    """A part of the document: a block of the answer's text, or a fold.
 
-    `size` is what it counts for in the cutting; it must not change when the piece does.
+    `gap` are the line ends that keep it apart from what stands before it; they are part of its
+    source. `size` is what it counts for in the cutting.
     """
 
-    source: str
-    html: str | None = None
-    size: int = 0
+    gap: str
 
-    def __post_init__(self) -> None:
-        self.size = self.size or len(self.source)
+    @property
+    def source(self) -> str:
+        """The piece as Markdown."""
+
+    @property
+    def size(self) -> int:
+        """Its weight, in characters."""
 
     def render(self, references: dict[str, Any]) -> str:
         """Return the piece as safe HTML."""
-        if self.html is not None:
-            return self.html
-        return markdown.render(self.source, references=references)
+
+
+@dataclass(slots=True)
+class Text:
+    """A top-level block of the answer."""
+
+    text: str
+    gap: str = ""
+
+    @property
+    def source(self) -> str:
+        """The block as it came."""
+        return self.gap + self.text
+
+    @property
+    def size(self) -> int:
+        """Its length."""
+        return len(self.text)
+
+    def render(self, references: dict[str, Any]) -> str:
+        """Return the block as safe HTML."""
+        return markdown.render(self.text, references=references)
+
+
+@dataclass(slots=True)
+class Aside:
+    """Something beside the answer's text, with HTML of its own."""
+
+    body: str
+    html: str
+    gap: str = ""
+
+    @property
+    def source(self) -> str:
+        """Its Markdown."""
+        return self.gap + self.body
+
+    @property
+    def size(self) -> int:
+        """Its length."""
+        return len(self.body)
+
+    def render(self, references: dict[str, Any]) -> str:
+        """Return its HTML."""
+        return self.html
 
 
 @dataclass(slots=True)
 class Segment:
-    """Some pieces in a row. `version` counts its changes since it was frozen."""
+    """Some pieces in a row. `version` counts its changes since it was frozen.
+
+    `loose` marks text that streams below a fold in an output of its own, and may yet be joined to
+    the segment before it.
+    """
 
     pieces: list[Piece] = field(default_factory=list)
     size: int = 0
     frozen: bool = False
+    loose: bool = False
     version: int = 0
     # The drawn pieces, and how many reference definitions were known when they were drawn.
-    _drawn: list[str] = field(default_factory=list)
+    _drawn: list[str | None] = field(default_factory=list)
     _references_known: int = 0
 
     @property
@@ -62,20 +112,30 @@ class Segment:
         """Return the segment as HTML; pieces that were drawn before are not drawn again."""
         if not self._drawn:
             self._references_known = len(references)
-        self._drawn += [piece.render(references) for piece in self.pieces[len(self._drawn) :]]
-        return "".join(self._drawn)
-
-    def replace(self, old: Piece, new: Piece) -> None:
-        """Put a piece in the place of another, as far from the part before it."""
-        at = next(i for i, piece in enumerate(self.pieces) if piece is old)
-        gap = old.source[: len(old.source) - len(old.source.lstrip("\n"))]
-        new.source = gap + new.source
-        self.pieces[at] = new
-        self.redraw()
+        self._drawn += [None] * (len(self.pieces) - len(self._drawn))
+        for at, drawn in enumerate(self._drawn):
+            if drawn is None:
+                self._drawn[at] = self.pieces[at].render(references)
+        return "".join(drawn or "" for drawn in self._drawn)
 
     def redraw(self) -> None:
         """Forget what was drawn."""
         self._drawn.clear()
+        self.version += 1
+
+    def redraw_piece(self, at: int) -> None:
+        """Forget what was drawn of one piece."""
+        if at < len(self._drawn):
+            self._drawn[at] = None
+        self.version += 1
+
+    def join(self, other: Segment) -> None:
+        """Take over the pieces that follow, with what was drawn of them, and grow again."""
+        if len(self._drawn) == len(self.pieces):
+            self._drawn += other._drawn
+        self.pieces += other.pieces
+        self.size += other.size
+        self.frozen = False
         self.version += 1
 
     def may_gain(self, references: dict[str, Any]) -> bool:
@@ -90,6 +150,7 @@ class Mark:
     segments: int
     pieces: int
     size: int
+    loose: bool
     total: int
     references: int
 
@@ -129,6 +190,7 @@ class Document:
         if self._splitter is None:
             self._splitter = markdown.Splitter()
             self._part()
+            self._loosen()
         self.tail_size += len(text)
         for block in self._splitter.feed(text):
             self._add_text(block)
@@ -140,25 +202,33 @@ class Document:
                 self._add_text(block)
             self._splitter = None
 
-    def add(self, piece: Piece) -> Piece:
+    def add(self, piece: Piece) -> None:
         """Append a piece that is no running text."""
         self.end_text()
+        self._join()
         self._part()
         self._place(piece)
-        return piece
 
-    def replace(self, old: Piece, new: Piece) -> None:
-        """Put a piece in the place of another, wherever it stands."""
+    def changed(self, piece: Piece, grown: int) -> None:
+        """Note that a piece is not what it was, wherever it stands, and by how much it grew."""
         for segment in reversed(self.segments):
-            if any(piece is old for piece in segment.pieces):
-                segment.replace(old, new)
+            at = next((at for at, held in enumerate(segment.pieces) if held is piece), None)
+            if at is not None:
+                segment.redraw_piece(at)
+                segment.size += grown
+                self._total += grown
                 return
 
     def mark(self) -> Mark:
         """Return the place reached; only between runs of text."""
         live = self.live
         return Mark(
-            len(self.segments), len(live.pieces), live.size, self._total, len(self.references)
+            segments=len(self.segments),
+            pieces=len(live.pieces),
+            size=live.size,
+            loose=live.loose,
+            total=self._total,
+            references=len(self.references),
         )
 
     def rewind(self, mark: Mark) -> None:
@@ -168,7 +238,8 @@ class Document:
         del self.segments[mark.segments :]
         live = self.live
         del live.pieces[mark.pieces :]
-        live.size, live.frozen, self._total = mark.size, False, mark.total
+        live.size, live.loose, self._total = mark.size, mark.loose, mark.total
+        live.frozen = False
         live.redraw()
         self._forget_references(mark.references)
 
@@ -200,18 +271,41 @@ class Document:
         last = next((s.pieces[-1].source for s in reversed(self.segments) if s.pieces), "\n\n")
         self._gap = "\n\n"[len(last) - len(last.rstrip("\n")) :]
 
+    def _loosen(self) -> None:
+        """Begin a segment where text follows a fold: redrawing the fold would close it again."""
+        if self.live.pieces and not isinstance(self.live.pieces[-1], Text):
+            self.live.frozen = True
+            self.segments.append(Segment(loose=True))
+
+    def _join(self) -> None:
+        """Give loose text back to the segment before it."""
+        if not self.live.loose:
+            return
+        self.live.loose = False
+        text = self.segments.pop()
+        self.live.join(text)
+        self._cut()
+
+    def _limit(self) -> float:
+        return max(SEGMENT_CHARACTERS, self._total / SEGMENT_SHARE)
+
     def _add_text(self, block: str) -> None:
         for label, target in markdown.definitions(block).items():
             self.references.setdefault(label, target)
         self.tail_size -= len(block)
-        self._place(Piece(block))
+        self._place(Text(block))
 
     def _place(self, piece: Piece) -> None:
-        piece.source, self._gap = self._gap + piece.source, ""
+        piece.gap, self._gap = self._gap, ""
         live = self.live
         live.pieces.append(piece)
         live.size += piece.size
         self._total += piece.size
-        if live.size >= max(SEGMENT_CHARACTERS, self._total / SEGMENT_SHARE):
-            live.frozen = True
+        self._cut()
+
+    def _cut(self) -> None:
+        """Freeze the live segment if it is full."""
+        live = self.live
+        if live.size >= self._limit():
+            live.frozen, live.loose = True, False
             self.segments.append(Segment())

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from . import __version__, asking, editing, magics, markdown
+from . import __version__, asking, attachments, buttons, editing, magics, markdown
+from .cell import CellOutput
 from .conversation import Conversation
 from .display import ConsolePage, NotebookPage
 from .errors import HotClaudeError, Interrupted, UsageError
 from .parts import error_lines, footer
+from .protocol import Decided, ToolResult
 from .serving import ServingKernel
-from .turn import PERMISSION_MODES, Prompt, Settings, Turn
+from .turn import PERMISSION_MODES, RESTRICTED, RESTRICTED_LOCKS, Prompt, Settings, Turn
 
 if TYPE_CHECKING:
     from .page import Page
-    from .parts import Data
     from .protocol import Frame
     from .session import PermissionRequest
 
@@ -29,47 +31,6 @@ SHOWN_AGAIN = (
     "Shown again: this cell was answered before the page was reloaded. Nothing was sent; "
     "run it once more to ask again."
 )
-
-
-class CellOutput:
-    """Where the outputs of one cell go. It names the cell in every message it sends."""
-
-    def __init__(self, kernel: HotClaudeKernel, parent: Frame) -> None:
-        self._kernel = kernel
-        self._parent = parent
-        self._count: int = kernel.execution_count
-
-    def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
-        """Display a bundle, or change the one displayed under this id.
-
-        The metadata stays empty: VS Code redraws the whole cell when it changes.
-        """
-        kind = "update_display_data" if update else "display_data"
-        transient = {"display_id": display_id}
-        self._send(kind, {"data": data, "metadata": {}, "transient": transient})
-
-    def stream(self, text: str, name: str = "stdout") -> None:
-        """Write text."""
-        self._send("stream", {"name": name, "text": text})
-
-    def clear(self) -> None:
-        """Take away what was shown, once something new comes."""
-        self._send("clear_output", {"wait": True})
-
-    def result(self, text: str) -> None:
-        """Show a value as the result of the cell."""
-        content = {"execution_count": self._count, "data": {"text/plain": text}, "metadata": {}}
-        self._send("execute_result", content)
-
-    def error(self, content: Frame) -> None:
-        """Show an error."""
-        self._send("error", content)
-
-    def _send(self, kind: str, content: Frame) -> None:
-        kernel = self._kernel
-        kernel.session.send(
-            kernel.iopub_socket, kind, content, self._parent, ident=kernel.topic(kind)
-        )
 
 
 class HotClaudeKernel(ServingKernel):
@@ -132,6 +93,10 @@ class HotClaudeKernel(ServingKernel):
     cli = traitlets.Unicode("", help="The claude binary; else HOTCLAUDE_CLI, PATH, bundled.").tag(
         config=True
     )
+    restricted = traitlets.Bool(
+        False,
+        help="Hold conversations to reading: nothing asked, no settings of the folder.",
+    ).tag(config=True)
     stall_timeout = traitlets.Float(
         60.0, help="Seconds that the API may be silent while it owes an answer."
     ).tag(config=True)
@@ -147,11 +112,21 @@ class HotClaudeKernel(ServingKernel):
             stall_timeout_s=self.stall_timeout,
             prespawned=getattr(self.parent, "prespawned", None),
         )
+        if self.restricted:
+            self.conversation.locked = RESTRICTED_LOCKS
         self._history: list[tuple[int, int, str, str]] = []
         self._work: asyncio.Task[Frame] | None = None
+        self._reply: asyncio.Future[Frame] | None = None
+        self._output: CellOutput | None = None
+        self._page: Page | None = None
         self._shown_to: dict[str, set[str]] = {}
+        self._decided: dict[str, str] = {}  # what was decided on a tool use
 
     def _settings(self) -> Settings:
+        settings = self._configured_settings()
+        return settings.changed(**RESTRICTED) if self.restricted else settings
+
+    def _configured_settings(self) -> Settings:
         return Settings(
             model=self.model,
             effort=self.effort,
@@ -166,11 +141,6 @@ class HotClaudeKernel(ServingKernel):
             mcp_config=self.mcp_config,
             extra_args=tuple(self.extra_args),
         )
-
-    def topic(self, kind: str) -> bytes:
-        """Return the iopub topic of a message of this kind."""
-        topic: bytes = self._topic(kind)
-        return topic
 
     # --- a cell ------------------------------------------------------------------------------
 
@@ -192,44 +162,61 @@ class HotClaudeKernel(ServingKernel):
         """
         if silent or not store_history or not code.strip():
             return self._ok()
-        self.executing = parent = self.get_parent("shell")
+        parent = self.get_parent("shell")
         output = CellOutput(self, parent)
+        if threading.current_thread() is not threading.main_thread():
+            error = UsageError("Cells can't run in a subshell: a conversation has one order")
+            return self._error(output, error)
+        self.executing, self._output = parent, output
+        self._reply = asyncio.get_running_loop().create_future()
         self._work = asyncio.ensure_future(
             self._execute(code, output, cell_id=cell_id, allow_stdin=allow_stdin)
         )
+        reply = await self._outcome(self._work, output)
+        self._reply.set_result(reply)
+        self._work = self.executing = self._output = self._page = None
+        return reply
+
+    async def _outcome(self, work: asyncio.Task[Frame], output: CellOutput) -> Frame:
+        """Return the reply, whatever happens: without one the front end would wait for ever."""
         try:
-            return await self._work
+            return await work
         except asyncio.CancelledError:
             return self._error(output, Interrupted("Interrupted", hint="Nothing was sent."))
         except HotClaudeError as error:
             return self._error(output, error)
         except Exception as bug:
-            # Without a reply the front end would wait for ever.
             self.log.exception("a cell failed unexpectedly")
             text = f"hotclaude itself failed: {type(bug).__name__}: {bug}"
             hint = "The kernel's log has the details."
             return self._error(output, HotClaudeError(text, hint=hint))
-        finally:
-            self._work = self.executing = None
 
     async def _execute(
         self, code: str, output: CellOutput, *, cell_id: str | None, allow_stdin: bool
     ) -> Frame:
-        if threading.current_thread() is not threading.main_thread():
-            raise UsageError("Cells can't run in a subshell: a conversation has one order")
         lines, text = magics.split(code)
-        page = _page(output, cell_id, allow_stdin)
+        self._page = page = _page(output, cell_id, allow_stdin)
         reply = self._ok()
         value = ""
+        images = []
         for line in lines:
             answer = await magics.run(line, self.conversation)
             value = answer.value
+            images += [answer.attach] if answer.attach else []
             _show_answer(answer, page, output, reply)
         if text.strip():
-            value = (await self._ask(Prompt(text=text, cell_id=cell_id), page, allow_stdin)).text
+            prompt = self._prompt(text, images, cell_id)
+            value = (await self._ask(prompt, page, allow_stdin)).text
+        elif images:
+            raise UsageError("There is no prompt to send the image with", hint="Write one below.")
         page.close()
         self._history.append((0, self.execution_count, code, value))
         return reply
+
+    def _prompt(self, text: str, images: list[str], cell_id: str | None) -> Prompt:
+        folder = Path(self.conversation.settings.cwd or Path.cwd())
+        text, attached = attachments.collect(text, folder, images)
+        return Prompt(text=text, cell_id=cell_id, attachments=attached)
 
     async def _ask(self, prompt: Prompt, page: Page, allow_stdin: bool) -> Turn:
         """Ask the prompt, or show its answer again to a page that has lost it."""
@@ -239,7 +226,7 @@ class HotClaudeKernel(ServingKernel):
             self._show_again(turn, page)
             self._shown_to[turn.uuid].add(client)
             return turn
-        self._permit_by(page, parent, allow_stdin)
+        self._permit_by(page, self._asker(page, prompt, parent, allow_stdin))
         if not self.conversation.ready:
             page.status("Starting claude…")
         asked = len(self.conversation.turns)
@@ -248,7 +235,7 @@ class HotClaudeKernel(ServingKernel):
         finally:
             page.close()
             for turn in self.conversation.turns[asked:]:
-                self._shown_to[turn.uuid] = {client}
+                self._shown_to.setdefault(turn.uuid, set()).add(client)
             for notice in self.conversation.take_notices():
                 page.note(notice)
         if self.footer:
@@ -265,13 +252,15 @@ class HotClaudeKernel(ServingKernel):
             return None
         turns = (t for t in reversed(self.conversation.turns) if t.prompt.cell_id == prompt.cell_id)
         turn = next(turns, None)
-        if turn is None or turn.status != "ok" or turn.prompt.text != prompt.text:
+        if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
         return None if client in self._shown_to.get(turn.uuid, ()) else turn
 
     def _show_again(self, turn: Turn, page: Page) -> None:
         for event in turn.events:
             page.take(event)
+            if isinstance(event, ToolResult) and (said := self._decided.get(event.tool_use_id)):
+                page.decided(event.tool_use_id, said)
         page.close()
         if self.footer:
             page.note(footer(turn, dollars=self._dollars))
@@ -284,19 +273,62 @@ class HotClaudeKernel(ServingKernel):
         own_key = greeting is not None and greeting.api_key_source == "ANTHROPIC_API_KEY"
         return own_key and not os.environ.get("ANTHROPIC_BASE_URL")
 
-    def _permit_by(self, page: Page, parent: Frame, allow_stdin: bool) -> None:
-        """Have the permission questions of the next turn asked in its cell."""
-        ident = self._get_shell_context_var(self._shell_parent_ident)
+    def _asker(
+        self, page: Page, prompt: Prompt, parent: Frame, allow_stdin: bool
+    ) -> asking.Asker | None:
+        """Return the best way to ask in this front end, `None` where there is none."""
+        if prompt.cell_id is not None:
+            return buttons.ButtonAsker(page.ask, page.asked)
+        if allow_stdin:
+            ident = self._get_shell_context_var(self._shell_parent_ident)
+            return asking.LineAsker(self, parent=parent, ident=ident)
+        return None
 
-        async def ask(question: str) -> str:
-            return await asking.read_line(self, question, parent=parent, ident=ident)
+    def _permit_by(self, page: Page, asker: asking.Asker | None) -> None:
+        """Have the questions of the next turn asked in its cell, one at a time."""
+        one_at_a_time = asyncio.Lock()
 
         async def permit(request: PermissionRequest) -> Frame:
-            decision, said = await asking.decide(request, ask if allow_stdin else None)
-            page.notice(said)
+            # This runs in the context of the process's reader; its widgets belong to the cell.
+            self._shell_parent.set(self.executing or {})
+            async with one_at_a_time:
+                if asker is not None:
+                    page.asking(request.tool_use_id)
+                card = page.card(request.tool_use_id)
+                decision, said = await asking.decide(request, asker, card)
+            self._decided[request.tool_use_id] = said
+            decided = Decided(tool_use_id=request.tool_use_id, decision=said)
+            self.conversation.turns[-1].events.append(decided)  # for when the turn is shown again
+            page.take(decided)
             return decision
 
         self.conversation.permit = permit
+
+    # --- a page that was reloaded while its cell runs --------------------------------------------
+
+    def rejoins(self, request: Frame) -> bool:
+        """Whether a new page runs the unchanged cell that is running."""
+        running, page = self.executing, self._page
+        if running is None or page is None or self._reply is None:
+            return False
+        if request["header"].get("session") == running["header"].get("session"):
+            return False
+        cell_id = request["metadata"].get("cellId")
+        if cell_id is None or cell_id != running["metadata"].get("cellId"):
+            return False
+        code = self.session.unpack(request["content"]).get("code")
+        return bool(code == running["content"]["code"])
+
+    async def rejoin(self, request: Frame) -> Frame:
+        """Show the running cell on the new page, as far as it is, and go on there."""
+        assert self._output is not None
+        assert self._page is not None
+        assert self._reply is not None
+        self._output.parent = self.executing = request
+        for turn in self.conversation.turns[-1:]:
+            self._shown_to.setdefault(turn.uuid, set()).add(request["header"].get("session", ""))
+        self._page.show_again()
+        return await asyncio.shield(self._reply)
 
     def _ok(self) -> Frame:
         return {

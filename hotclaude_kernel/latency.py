@@ -15,6 +15,7 @@ from . import protocol
 from .conversation import Conversation
 from .errors import HotClaudeError
 from .launching import find_claude, process_env
+from .parsing import parse
 from .turn import Prompt, Settings
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ COLD_FLAGS = ("--output-format", "stream-json", "--verbose", "--include-partial-
 def notice(turns: int) -> str:
     """Return what a measurement will cost, for the user to agree to."""
     return (
-        f"This asks {turns} short questions of one hot process and {turns} of a cold process each, "
-        f"{2 * turns} requests in all, on your own login or key. Each reads Claude Code's system "
-        "prompt (cached after the first) and writes one word."
+        f"This asks {turns} short questions of one hot process and {turns} of a cold one each,\n"
+        f"after one of each that does not count: {2 * turns + 2} requests in all, on your own\n"
+        "login or key. Each reads Claude Code's system prompt (cached after the first) and writes\n"
+        "one word."
     )
 
 
@@ -80,7 +82,7 @@ def _cold_turn(settings: Settings, where: tuple[str, ...]) -> tuple[float, float
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            events = protocol.parse(protocol.loads(line) or {})
+            events = parse(protocol.loads(line) or {})
             if not first and any(_is_text(event) for event in events):
                 first = time.monotonic() - start
     if process.returncode:

@@ -44,7 +44,8 @@ class Line:
 class Answer:
     """What a magic says: a `note` on a change, a `value` that was asked for, a Markdown `report`.
 
-    `warning` goes to stderr; `page` is help for the pager; `clear` empties the cell's output.
+    `warning` goes to stderr; `page` is help for the pager; `attach` names an image that goes with
+    the cell's prompt; `clear` empties the cell's output.
     """
 
     note: str = ""
@@ -52,6 +53,7 @@ class Answer:
     report: str = ""
     warning: str = ""
     page: str = ""
+    attach: str = ""
     clear: bool = False
 
 
@@ -227,6 +229,17 @@ async def permission_mode(conversation: Conversation, argument: str) -> Answer:
     return Answer(note=f"permission mode: {argument}")
 
 
+async def attach(conversation: Conversation, argument: str) -> Answer:
+    """`%attach plot.png`: send an image with this cell's prompt. `@plot.png` in the text does too.
+
+    PNG, JPEG, GIF or WebP, 3.7 MB at most, the path from the working directory. A pasted
+    `![](data:image/png;base64,…)` in the prompt is sent as an image as well.
+    """
+    if not argument:
+        raise UsageError("%attach names no image", hint="Write `%attach plot.png`.")
+    return Answer(attach=argument.strip("\"'"))
+
+
 async def new(conversation: Conversation, argument: str) -> Answer:
     """`%new`: begin a new conversation, with the same settings. Claude forgets the cells so far.
 
@@ -281,6 +294,7 @@ MAGICS: dict[str, Callable[[Conversation, str], Awaitable[Answer]]] = {
     "cwd": cwd,
     "tools": tools,
     "permission-mode": permission_mode,
+    "attach": attach,
     "new": new,
     "clear": clear,
     "status": status,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import protocol
 from .parts import Data, retry_text, whole
+
+if TYPE_CHECKING:
+    from .cards import Card
 
 UPDATE_S = 0.05
 
@@ -67,7 +70,13 @@ class Page:
 
     def __init__(self) -> None:
         self._preview: list[str] = []
+        self._begun = False  # a block of text, which the preview may not show yet
         self._joiner = SurrogateJoiner()
+
+    @property
+    def in_text(self) -> bool:
+        """Whether a block of text has begun, and may yet be taken back."""
+        return self._begun or bool(self._preview)
 
     def take(self, event: protocol.Event) -> None:
         """Read one event."""
@@ -78,7 +87,9 @@ class Page:
                 self._started(event)
             case protocol.Block(parent=None):
                 self._block(event)
-            case protocol.ToolResult(parent=None):
+            case protocol.Block():
+                self.nested(event)
+            case protocol.ToolResult():
                 self.tool_ended(event)
             case protocol.MessageStarted():
                 self._void()
@@ -87,6 +98,10 @@ class Page:
                 self.status(retry_text(event))
             case protocol.Notice(kind="stall"):
                 self.status(event.text)
+            case protocol.Decided():
+                self.decided(event.tool_use_id, event.decision)
+            case protocol.Notice(kind="task") if self.card(event.tool_use_id):
+                pass  # its card says so
             case protocol.Notice():
                 self.notice(event.text)
 
@@ -97,17 +112,20 @@ class Page:
             self.text(text)
 
     def _started(self, event: protocol.BlockStarted) -> None:
-        if event.kind == "thinking":
+        if event.kind == "text":
+            self._begun = True
+        elif event.kind == "thinking":
             self.status("Thinking…")
         elif event.kind == "tool_use":
-            self.status(f"{event.tool_name}…")
+            self.status(f"{event.tool_name}…")  # its input may be a whole file, and take a while
 
     def _block(self, block: protocol.Block) -> None:
         if block.error:
             self._void()
         elif block.kind == "text":
             if "".join(self._preview) != (text := whole(block.text)):
-                self._void()
+                if self._preview:
+                    self.retract()
                 self.text(text)
             self.text_ended()
             self._forget()
@@ -123,7 +141,9 @@ class Page:
 
     def _forget(self) -> None:
         self._preview.clear()
+        self._begun = False
         self._joiner = SurrogateJoiner()
+        self.settled()
 
     def text(self, text: str) -> None:
         """Continue the answer."""
@@ -133,6 +153,9 @@ class Page:
 
     def retract(self) -> None:
         """What was written since the last complete block is void."""
+
+    def settled(self) -> None:
+        """No block of text is open: nothing of it may be taken back any more."""
 
     def status(self, text: str) -> None:
         """Say what is going on, until something comes."""
@@ -145,6 +168,31 @@ class Page:
 
     def tool_started(self, block: protocol.Block) -> None:
         """Show a tool use."""
+
+    def nested(self, block: protocol.Block) -> None:
+        """Show what a subagent says or does."""
+
+    def asking(self, tool_use_id: str) -> None:
+        """Show in full what the user is about to be asked."""
+
+    def decided(self, tool_use_id: str, decision: str) -> None:
+        """Show what was decided on a tool use that was asked about."""
+
+    def card(self, tool_use_id: str) -> Card | None:
+        """Return the card of a tool use that is shown."""
+        return None
+
+    def ask(self, data: Data) -> None:
+        """Show a question's widgets where the answer goes on.
+
+        Nothing else is shown there until `asked`.
+        """
+
+    def asked(self) -> None:
+        """Take the question away."""
+
+    def show_again(self) -> None:
+        """Show all of it anew: the output has moved to a page that has nothing of it."""
 
     def tool_ended(self, result: protocol.ToolResult) -> None:
         """Show what it returned."""

@@ -1,19 +1,15 @@
-"""The small parts of a page: bundles, folds, tool cards, lines of numbers. Pure functions."""
+"""The small parts of a page: bundles, folds, lines of numbers. Pure functions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from . import markdown
-from .document import Piece
 
 if TYPE_CHECKING:
     from . import protocol
     from .errors import HotClaudeError
     from .turn import Turn
-
-SUMMARY_CHARACTERS = 100
-TOOL_TEXT_CHARACTERS = 20_000
 
 Data = dict[str, str]
 
@@ -48,34 +44,6 @@ def fold(title: str, body: str) -> str:
     return f"<details><summary>{summary}</summary>{body}</details>"
 
 
-def tool_piece(
-    block: protocol.Block, result: protocol.ToolResult | None = None, *, size: int = 0
-) -> Piece:
-    """Return a tool use as a fold: the call, and what it returned once that is known."""
-    title = tool_title(block.content)
-    if result is not None and result.is_error:
-        title += " (failed)"
-    asked = _input_text(block.content.get("input") or {})
-    said = _shortened(markdown.without_ansi(whole(result.text))) if result is not None else ""
-    html = fold(title, f"<pre>{markdown.escape(asked)}</pre><pre>{markdown.escape(said)}</pre>")
-    fence = "`" * max(3, _longest_run(asked + said, "`") + 1)
-    source = f"**{literal(title)}**\n\n{fence}\n{asked}\n{fence}\n\n"
-    if said:
-        source += f"{fence}\n{said}\n{fence}\n\n"
-    return Piece(source, html=html, size=size or len(source))
-
-
-def tool_title(content: protocol.Frame) -> str:
-    """Return a tool use as one line: its name and what it is about."""
-    name = str(content.get("name", "tool"))
-    values = content.get("input") or {}
-    about = next((values[k] for k in ("command", "file_path", "pattern", "url") if k in values), "")
-    line = first_line(str(about))
-    if len(line) > SUMMARY_CHARACTERS:
-        line = line[: SUMMARY_CHARACTERS - 1] + "…"
-    return markdown.visible(f"{name}: {line}" if line else name)
-
-
 def retry_text(retry: protocol.Retry) -> str:
     """Return a retry as one line."""
     why = f"{retry.status} {retry.error}" if retry.status else retry.error
@@ -106,20 +74,6 @@ def error_lines(error: HotClaudeError) -> list[str]:
     return [name, error.hint] if error.hint else [name]
 
 
-def _input_text(values: protocol.Frame) -> str:
-    lines = [
-        f"{name}: {markdown.without_ansi(whole(str(value)))}" for name, value in values.items()
-    ]
-    return _shortened("\n".join(lines))
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= TOOL_TEXT_CHARACTERS:
-        return text
-    left_out = len(text) - TOOL_TEXT_CHARACTERS
-    return f"{text[:TOOL_TEXT_CHARACTERS]}\n… {left_out:,} more characters"
-
-
 def first_line(text: str) -> str:
     """Return the first line that is not blank."""
     return text.strip().splitlines()[0] if text.strip() else ""
@@ -132,11 +86,3 @@ _LITERAL = {c: f"\\{c}" for c in r"\`*_{}<>#|~$&"} | {"[": "&#91;", "]": "&#93;"
 def literal(line: str) -> str:
     """Return a line that Markdown shows as it stands."""
     return "".join(_LITERAL.get(c, c) for c in line)
-
-
-def _longest_run(text: str, mark: str) -> int:
-    longest = run = 0
-    for character in text:
-        run = run + 1 if character == mark else 0
-        longest = max(longest, run)
-    return longest

@@ -1,4 +1,4 @@
-"""Stream-json frames and the events we make of them.
+"""Stream-json frames, and the events that `parsing` makes of them.
 
 The process speaks one JSON object a line. A *frame* is that object as it came; an *event* is the
 view of it that the rest of the program uses. What is not known is skipped: the binary gains frame
@@ -185,7 +185,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool returned. `detail` is the binary's structured form of it, where there is one."""
+    """What a tool returned.
+
+    `detail` is the binary's structured form of it, where there is one; `pictures` are pairs of
+    media type and base64.
+    """
 
     uuid: str
     tool_use_id: str
@@ -193,6 +197,7 @@ class ToolResult:
     is_error: bool
     parent: str | None = None
     detail: Any = None
+    pictures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +213,14 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something the binary tells its user: a fallback model, a compaction, a warning."""
+    """Something the binary tells its user: a fallback model, a compaction, a warning.
+
+    `tool_use_id` is the call that a task's end belongs to.
+    """
 
     kind: str
     text: str
+    tool_use_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +228,21 @@ class StateChanged:
     """The session's state: running, requires_action or idle."""
 
     state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What the user decided on a tool use. It is ours; the process sends no such frame."""
+
+    tool_use_id: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChanged:
+    """The permission mode is another one: a plan was approved, or it was set."""
+
+    mode: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,168 +291,7 @@ Event = (
     | Retry
     | Notice
     | StateChanged
+    | ModeChanged
+    | Decided
     | Result
 )
-
-
-def parse(frame: Frame) -> list[Event]:
-    """Return the events in `frame`; none for a frame that says nothing to us."""
-    match frame.get("type"):
-        case "stream_event":
-            return _stream_events(frame)
-        case "assistant":
-            return _blocks(frame)
-        case "user":
-            return _tool_results(frame)
-        case "system":
-            return _system_events(frame)
-        case "result":
-            return [_result(frame)]
-    return []
-
-
-def _stream_events(frame: Frame) -> list[Event]:
-    event = frame["event"]
-    match event["type"]:
-        case "content_block_delta":
-            return _deltas(event)
-        case "content_block_start":
-            block = event["content_block"]
-            name = block.get("name", "")
-            started = BlockStarted(index=event["index"], kind=block["type"], tool_name=name)
-            return [started]
-        case "message_start":
-            return [MessageStarted(message_id=event["message"]["id"])]
-        case "message_stop":
-            return [MessageStopped()]
-    return []
-
-
-def _deltas(event: Frame) -> list[Event]:
-    delta = event["delta"]
-    match delta["type"]:
-        case "text_delta":
-            return [Delta(index=event["index"], kind="text", text=delta["text"])]
-        case "thinking_delta":
-            return [Delta(index=event["index"], kind="thinking", text=delta["thinking"])]
-        case "input_json_delta":
-            return [Delta(index=event["index"], kind="tool_use", text=delta["partial_json"])]
-    return []
-
-
-def _blocks(frame: Frame) -> list[Event]:
-    message = frame["message"]
-    return [
-        Block(
-            uuid=frame.get("uuid", ""),
-            message_id=message.get("id", ""),
-            kind=block["type"],
-            content=block,
-            model=message.get("model") or "",
-            parent=frame.get("parent_tool_use_id"),
-            error=_block_error(frame),
-            aborted=bool(frame.get("aborted")),
-            thinking_ms=frame.get("thinking_duration_ms"),
-        )
-        for block in message["content"]
-    ]
-
-
-def _block_error(frame: Frame) -> str | None:
-    if frame.get("is_api_error_message"):
-        return str(frame.get("error") or "unknown")
-    return None
-
-
-def _tool_results(frame: Frame) -> list[Event]:
-    content = frame["message"]["content"]
-    if frame.get("isReplay") or isinstance(content, str):
-        return []
-    return [
-        ToolResult(
-            uuid=frame.get("uuid", ""),
-            tool_use_id=block["tool_use_id"],
-            text=_result_text(block.get("content")),
-            is_error=bool(block.get("is_error")),
-            parent=frame.get("parent_tool_use_id"),
-            detail=frame.get("tool_use_result"),
-        )
-        for block in content
-        if block.get("type") == "tool_result"
-    ]
-
-
-def _result_text(content: Any) -> str:
-    """A tool result is a string or a list of blocks; an image is named, not shown, as text."""
-    if isinstance(content, list):
-        return "\n".join(block.get("text") or f"[{block.get('type')}]" for block in content)
-    return content if isinstance(content, str) else ""
-
-
-def _system_events(frame: Frame) -> list[Event]:
-    match frame.get("subtype"):
-        case "init":
-            return [
-                TurnStarted(
-                    session_id=frame["session_id"],
-                    model=frame.get("model", ""),
-                    permission_mode=frame.get("permissionMode", ""),
-                    tools=tuple(frame.get("tools", ())),
-                )
-            ]
-        case "status" if frame.get("status") == "requesting":
-            return [Requesting()]
-        case "session_state_changed":
-            return [StateChanged(state=frame["state"])]
-        case "api_retry":
-            return [_retry(frame)]
-        case "model_fallback" | "informational" | "permission_denied" as kind:
-            return [Notice(kind=kind, text=_notice_text(frame))]
-        case "compact_boundary":
-            return [Notice(kind="compacted", text="The conversation was compacted.")]
-    return []
-
-
-def _notice_text(frame: Frame) -> str:
-    return str(frame.get("content") or frame.get("message") or frame.get("tool_name") or "")
-
-
-def _retry(frame: Frame) -> Retry:
-    return Retry(
-        attempt=frame["attempt"],
-        max_retries=frame["max_retries"],
-        delay_s=frame["retry_delay_ms"] / 1000,
-        status=frame.get("error_status"),
-        error=frame.get("error") or "unknown",
-    )
-
-
-def _result(frame: Frame) -> Result:
-    uuids = frame.get("user_message_uuids") or [frame.get("user_message_uuid")]
-    return Result(
-        session_id=frame.get("session_id", ""),
-        subtype=frame.get("subtype", ""),
-        is_error=bool(frame.get("is_error")),
-        terminal_reason=frame.get("terminal_reason") or "",
-        text=frame.get("result") or "",
-        api_status=frame.get("api_error_status"),
-        stop_reason=frame.get("stop_reason"),
-        errors=tuple(frame.get("errors") or ()),
-        user_uuids=tuple(uuid for uuid in uuids if uuid),
-        usage=_usage(frame.get("model_usage_since_last_result") or {}),
-        structured_output=frame.get("structured_output"),
-    )
-
-
-def _usage(models: Mapping[str, Frame]) -> Usage:
-    """Sum what each model used in this turn; the window is the largest (the main loop's)."""
-    used = list(models.values())
-    windows = [model["contextWindow"] for model in used if model.get("contextWindow")]
-    return Usage(
-        input_tokens=sum(model.get("inputTokens", 0) for model in used),
-        cache_read_tokens=sum(model.get("cacheReadInputTokens", 0) for model in used),
-        cache_write_tokens=sum(model.get("cacheCreationInputTokens", 0) for model in used),
-        output_tokens=sum(model.get("outputTokens", 0) for model in used),
-        cost_usd=sum(model.get("costUSD", 0.0) for model in used),
-        context_window=max(windows, default=None),
-    )

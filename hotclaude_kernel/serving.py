@@ -46,6 +46,11 @@ class ServingKernel(Kernel):
             "supported_features": ["kernel subshells"] if self._supports_kernel_subshells else [],
         }
 
+    def topic(self, kind: str) -> bytes:
+        """Return the iopub topic of a message of this kind."""
+        topic: bytes = self._topic(kind)
+        return topic
+
     # --- interrupt ---------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -79,6 +84,25 @@ class ServingKernel(Kernel):
             out.flush_timeout = FLUSH_S
         await super().shutdown_request(stream, ident, parent)
 
+    # --- the running cell, run again -------------------------------------------------------------
+
+    def rejoins(self, request: Frame) -> bool:
+        """Whether an execution request is for the very cell that is running, from a new page.
+
+        Its content is still packed: it is `self.session.unpack(request["content"])`.
+        """
+        return False
+
+    async def rejoin(self, request: Frame) -> Frame:
+        """Show the running cell in place of the request's, and return its reply at its end."""
+        raise RuntimeError("`rejoins` said no")
+
+    async def _rejoin(self, stream: Any, ident: Any, request: Frame) -> None:
+        code = request["content"]["code"]
+        self._publish_execute_input(code, request, self.execution_count)
+        reply = await self.rejoin(request)
+        self.session.send(stream, "execute_reply", reply, request, ident=ident)
+
     # --- served while a cell runs ------------------------------------------------------------
 
     def _serve_comms(self) -> None:
@@ -108,7 +132,9 @@ class ServingKernel(Kernel):
             # Only a peek: a message that was unpacked whole can't be unpacked again.
             peek: Frame = self.session.deserialize(frames, content=False, copy=False)
             kind = peek["header"]["msg_type"]
-            if kind == "execute_request" or kind not in self.shell_handlers:
+            if kind == "execute_request" and not self.rejoins(peek):
+                return None
+            if kind not in self.shell_handlers:
                 return None
             return idents, self.session.deserialize(frames, content=True, copy=False)
         except (ValueError, TypeError, KeyError):
@@ -122,7 +148,9 @@ class ServingKernel(Kernel):
             stream = self.shell_channel_thread.manager.get_subshell_to_shell_channel_socket(None)
         self._publish_status("busy", "shell", parent=message)
         try:
-            answered = self.shell_handlers[message["header"]["msg_type"]](stream, idents, message)
+            kind = message["header"]["msg_type"]
+            serve = self._rejoin if kind == "execute_request" else self.shell_handlers[kind]
+            answered = serve(stream, idents, message)
             if inspect.isawaitable(answered):
                 await answered
         except Exception:  # one bad request must not end the cell that runs

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import protocol
 from .errors import ClaudeUnusable, ControlError
-from .protocol import Event, Frame, Result, StateChanged, parse
+from .parsing import parse
+from .protocol import Event, Frame, Result, StateChanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,6 +75,7 @@ class Session:
         self.greeting: Greeting | None = None
         self.session_id = ""
         self.last_frame = time.monotonic()
+        self.stray: list[Event] = []  # what came while no turn was running
         self._transport = transport
         self._numbers = itertools.count(1)
         self._answers: dict[str, asyncio.Future[Frame]] = {}
@@ -141,6 +143,11 @@ class Session:
         """Wait until no turn is running."""
         await self._idle.wait()
 
+    def take_stray(self) -> list[Event]:
+        """Return, once, what came while no turn was running."""
+        stray, self.stray = self.stray, []
+        return stray
+
     async def _turn_events(self, uuid: str) -> AsyncIterator[Event]:
         while True:
             event = await self._events.get()
@@ -159,6 +166,7 @@ class Session:
                 while (event := await self._events.get()) is not None:
                     if isinstance(event, StateChanged) and event.state == "idle":
                         return
+                    self.stray.append(event)
                 self._events.put_nowait(None)  # it died: the next to read must learn it too
         except TimeoutError:
             log.debug("no idle after the result")
@@ -253,7 +261,7 @@ class Session:
             log.debug("skipped: %s/%s", frame.get("type"), frame.get("subtype"))
         for event in events:
             if self._turn_uuid is None:
-                log.debug("outside a turn: %r", event)
+                self.stray.append(event)
             else:
                 self._events.put_nowait(event)
 

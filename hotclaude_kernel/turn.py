@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import time
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .protocol import Block, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .errors import HotClaudeError
-    from .protocol import Event
+    from .protocol import Event, Frame
 
 PERMISSION_MODES = ("default", "acceptEdits", "plan", "dontAsk", "auto", "bypassPermissions")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -88,7 +90,35 @@ class Settings:
         }
 
 
+# What a notebook on a shared hub may not loosen, and what it is held to: it reads, and nothing of
+# the folder it lies in (settings, hooks, servers) is taken for an instruction.
+RESTRICTED = {
+    "permission_mode": "dontAsk",
+    "tools": ("Glob", "Grep", "Read"),
+    "allowed_tools": (),
+    "setting_sources": (),
+    "mcp_config": None,
+    "extra_args": ("--strict-mcp-config",),
+}
+RESTRICTED_LOCKS = frozenset({*RESTRICTED, "cwd"})
+
 LIVE_SETTINGS = frozenset(spec.name for spec in fields(Settings) if spec.metadata["live"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An image that goes with a prompt."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+    @property
+    def block(self) -> Frame:
+        """The image as a content block."""
+        encoded = base64.b64encode(self.data).decode("ascii")
+        source = {"type": "base64", "media_type": self.media_type, "data": encoded}
+        return {"type": "image", "source": source}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +127,14 @@ class Prompt:
 
     text: str
     cell_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def content(self) -> str | list[Frame]:
+        """What goes into the user frame."""
+        if not self.attachments:
+            return self.text
+        return [{"type": "text", "text": self.text}, *(a.block for a in self.attachments)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,3 +206,8 @@ def transcript_path(config_dir: Path, session_id: str) -> Path | None:
     how that is named depends on links; the id itself is unique.
     """
     return next(config_dir.glob(f"projects/*/{session_id}.jsonl"), None)
+
+
+def config_dir() -> Path:
+    """Return the folder in which the process keeps its transcripts."""
+    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")

@@ -7,10 +7,11 @@ loopback. Where that can't be had, the suite refuses to start.
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -177,7 +178,21 @@ class Notebook:
         self.client = BlockingKernelClient()
         self.client.load_connection_info(manager.get_connection_info())
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=DEADLINE_S)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait for a reply and for its status messages.
+
+        The client's own `wait_for_ready` takes a heartbeat that is late for a death.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        replied = heard = False
+        while not (replied and heard):
+            assert time.monotonic() < deadline, "the kernel does not get ready"
+            self.client.kernel_info()
+            with suppress(queue.Empty):
+                replied |= bool(self.client.get_shell_msg(timeout=1))
+                heard |= bool(self.client.get_iopub_msg(timeout=1))
 
     @property
     def pid(self) -> int:

@@ -196,7 +196,7 @@ _PLAIN = (
     " td input span div"
 )
 _TAGS = frozenset(_PLAIN.split())
-_VOID = frozenset({"br", "hr", "input"})
+_VOID = frozenset({"br", "hr", "input", "img"})
 _TURNED = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "table"})
 _CLASSES = {
     "span": frozenset({"mathjax_process tex2jax_process", "c", "k", "s", "m", "o", "ow", "p"}),
@@ -208,14 +208,28 @@ _ADDRESS = re.compile(
 )
 
 
+#: What a card holds besides, and an answer does not.
+_CARD_TAGS = _TAGS | {"details", "summary", "b", "img"}
+_CARD_STYLES = {
+    "details": r"margin:\.4em 0;padding-left:\.6em;border-left:3px solid"
+    r" var\(--jp-border-color2,#ccc\)",
+    "div": r"opacity:\.65;font-size:90%",
+    "img": r"max-width:100%",
+    "pre": r"white-space:pre-wrap;margin:\.3em 0",
+    "span": r"opacity:\.65|(?:color:#[0-9a-f]{6}|font-weight:bold|;(?=[cf])){1,3}",
+}
+_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}\Z")
+
+
 class _Reader(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, *, card: bool) -> None:
         super().__init__(convert_charrefs=True)
+        self._card = card
         self.found: list[str] = []
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _TAGS:
+        if tag not in (_CARD_TAGS if self._card else _TAGS):
             self.found.append(f"tag {tag}")
         if tag not in _VOID:
             self.open.append(tag)
@@ -226,6 +240,7 @@ class _Reader(HTMLParser):
             f"attribute {tag} {name}={value!r}"
             for name, value in attrs
             if not _attribute_allowed(tag, name, value)
+            and not (self._card and _card_attribute_allowed(tag, name, value))
         ]
         if tag == "a" and _leaves(attrs) and ("rel", "noopener noreferrer") not in attrs:
             self.found.append("outside link without rel")
@@ -280,9 +295,25 @@ def _attribute_allowed(tag: str, name: str, value: str | None) -> bool:
     return False
 
 
-def violations(html: str) -> list[str]:
-    """Returns everything in rendered HTML that an answer must not hold, or that is unbalanced."""
-    reader = _Reader()
+def _card_attribute_allowed(tag: str, name: str, value: str | None) -> bool:
+    match (tag, name):
+        case ("details", "open"):
+            return value is None
+        case ("img", "src"):
+            return bool(_PICTURE.match(value or ""))
+        case ("img", "alt"):
+            return value == ""
+        case (_, "style"):
+            return bool(re.fullmatch(_CARD_STYLES.get(tag, "(?!)"), value or ""))
+    return False
+
+
+def violations(html: str, *, card: bool = False) -> list[str]:
+    """Returns everything in rendered HTML that must not be there, or that is unbalanced.
+
+    An answer may hold little; a `card` holds folds, styles of ours, and pictures in base64.
+    """
+    reader = _Reader(card=card)
     reader.feed(html)
     reader.close()
     return reader.found + [f"{tag} left open" for tag in reader.open]

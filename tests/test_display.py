@@ -78,12 +78,14 @@ class Shown:
         self.messages: list[tuple[str, Any, float]] = []
         self.outputs: dict[str, Data] = {}
         self.streamed = ""
+        self.sent_to: list[str] = []
         self._time = time
         self._clear_next = False
 
     def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
         assert update == (display_id in self.outputs and not self._clear_next)
         self._record("update" if update else "show", data)
+        self.sent_to.append(display_id)
         if self._clear_next:
             self.outputs.clear()
             self._clear_next = False
@@ -112,14 +114,39 @@ class Shown:
         return sum(len(json.dumps(content)) for _, content, _ in self.messages)
 
     @property
+    def first(self) -> str:
+        """The name of the first output."""
+        return next(iter(self.outputs))
+
+    def words_of(self, at: int) -> str:
+        """The words of one output."""
+        html = list(self.outputs.values())[at].get("text/html", "")
+        return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+    def end(self) -> None:
+        """The kernel's line below the answer has come, and with it what a clearing waits for."""
+        if self._clear_next:
+            self.outputs.clear()
+
+    @property
     def html(self) -> str:
         """The page, without what is the same around each output."""
-        return "\n".join(data["text/html"] for data in self.outputs.values())
+        return "\n".join(data.get("text/html", "") for data in self.outputs.values())
 
     @property
     def words(self) -> str:
         """The words on the page."""
         return " ".join(re.sub(r"<[^>]+>", " ", self.html).split())
+
+    @property
+    def blank(self) -> list[str]:
+        """The outputs that show nothing."""
+        return [
+            name
+            for name, data in self.outputs.items()
+            if not re.sub(r"<(?!img|input|hr)[^>]+>|\s", "", data.get("text/html", "x"))
+            and not data.get("text/markdown", "").strip()  # a definition shows nothing, but is kept
+        ]
 
     @property
     def markdown(self) -> str:
@@ -186,6 +213,14 @@ def answered(text: str, tool_use_id: str = "t1", **fields: Any) -> ToolResult:
 
 def retry(attempt: int = 1) -> Retry:
     return Retry(attempt=attempt, max_retries=4, delay_s=0.5, status=529, error="overloaded")
+
+
+def title(name: str, about: str, state: str) -> str:
+    """What the summary of a card holds."""
+    return (
+        f"<summary><b>{name}</b> <code>{about}</code>"
+        f' <span style="opacity:.65">· {state}</span></summary>'
+    )
 
 
 MESSAGE = MessageStarted(message_id="m")
@@ -562,11 +597,12 @@ class TestPreview:
         assert len(shown.outputs) >= 3
         page.take(retry())
         time.pass_by(1)
-        assert "clear" in shown.kinds
         assert "Ghost" not in shown.words
         assert "True" in shown.words
         take(page, MESSAGE, *text_events("The rest."))
         page.close()
+        assert "clear" in shown.kinds
+        assert not shown.blank
         assert shown.markdown == "True. " + LONG + "The rest."
 
     def test_what_was_said_above_the_answer_survives_such_a_clearing(
@@ -614,12 +650,13 @@ class TestTools:
     ) -> None:
         take(page, *text_events("Let me see."), call("ls -l"))
         time.pass_by(1)
-        assert "<summary>Bash: ls -l</summary>" in shown.html
+        assert title("Bash", "ls -l", "running…") in shown.html
         assert "total 0" not in shown.html
         page.take(answered("total 0"))
         time.pass_by(1)
         assert "total 0" in shown.html
-        assert shown.html.count("<summary>Bash: ls -l</summary>") == 1
+        assert title("Bash", "ls -l", "done") in shown.html
+        assert shown.html.count("<summary>") == 1
         assert len(shown.outputs) == 1
         take(page, MESSAGE, *text_events("Nothing there."))
         page.close()
@@ -629,7 +666,7 @@ class TestTools:
         take(page, *text_events("Let me see."), call("ls"), answered("total 0"))
         take(page, MESSAGE, *text_events("Nothing there."))
         page.close()
-        assert shown.markdown.startswith("Let me see.\n\n**Bash: ls**\n\n")
+        assert shown.markdown.startswith("Let me see.\n\n**Bash** `ls` · done\n\n")
         assert shown.markdown.endswith("\ntotal 0\n```\n\nNothing there.")
 
     def test_a_fold_in_a_frozen_output_is_completed_there(
@@ -656,20 +693,22 @@ class TestTools:
             assert result.text in shown.words
         assert shown.words.index("first done") < shown.words.index("second done")
 
-    def test_the_status_names_the_call_that_still_runs(
+    def test_each_card_says_whether_its_call_still_runs(
         self, page: NotebookPage, shown: Shown, time: FakeTime
     ) -> None:
         take(page, call("one", "t1"), call("two", "t2"), answered("done", "t2"))
         time.pass_by(1)
-        assert shown.words.endswith("Bash: one…")
+        assert title("Bash", "one", "running…") in shown.html
+        assert title("Bash", "two", "done") in shown.html
         page.take(answered("done", "t1"))
         time.pass_by(1)
+        assert title("Bash", "one", "done") in shown.html
         assert "…" not in shown.words
 
     def test_a_failed_call_says_so_in_its_title(self, page: NotebookPage, shown: Shown) -> None:
         take(page, call("false"), answered("Exit code 1", is_error=True))
         page.close()
-        assert "<summary>Bash: false (failed)</summary>" in shown.html
+        assert title("Bash", "false", "failed") in shown.html
 
     def test_a_result_of_a_call_that_was_never_shown_is_left_out(
         self, page: NotebookPage, shown: Shown
@@ -681,8 +720,9 @@ class TestTools:
     def test_a_call_that_was_cut_short_leaves_no_status_behind(
         self, page: NotebookPage, shown: Shown, time: FakeTime
     ) -> None:
-        """Its part freezes the output, so that the status alone stood in the next one."""
+        """Its card freezes the output, so that the status alone stood in the next one."""
         page.take(call("x" * 2000))
+        page.status("Waiting…")
         time.pass_by(1)
         assert len(shown.outputs) == 2
         page.close()
@@ -851,3 +891,452 @@ class TestConsole:
             time.pass_by(1)
         console.close()
         assert shown.streamed == "a😀"
+
+
+# --- questions, subagents, and the same answer twice ------------------------------------------
+
+
+WIDGET: Data = {"text/plain": "Waiting for your decision.", "application/x-widget": "1"}
+
+
+def nested_call(command: str, tool_use_id: str, parent: str) -> Block:
+    content = {"type": "tool_use", "id": tool_use_id, "name": "Bash", "input": {"command": command}}
+    return Block(uuid="u", message_id="m", kind="tool_use", content=content, parent=parent)
+
+
+class TestQuestions:
+    def ask(self, page: NotebookPage, tool_use_id: str = "t1") -> None:
+        page.asking(tool_use_id)
+        page.ask(WIDGET)
+
+    def test_it_stands_below_the_answer_with_its_card_unfolded(
+        self, page: NotebookPage, shown: Shown
+    ) -> None:
+        take(page, *text_events("Let me see."), call("ls"))
+        self.ask(page)
+        answer, question = shown.outputs.values()
+        assert "<details open" in answer["text/html"]
+        assert "waiting for your answer" in answer["text/html"]
+        assert question == WIDGET
+
+    def test_it_goes_and_the_decision_stands_on_the_card(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("ls"))
+        self.ask(page)
+        page.asked()
+        page.decided("t1", "allowed once")
+        time.pass_by(1)
+        assert WIDGET not in shown.outputs.values()
+        assert title("Bash", "ls", "allowed once, running…") in shown.html
+        assert "<details open" not in shown.html
+        take(page, answered("total 0"), MESSAGE, *text_events("Nothing."))
+        page.close()
+        assert title("Bash", "ls", "allowed once, done") in shown.html
+        assert shown.markdown.startswith("**Bash** `ls` · allowed once, done\n\n")
+        assert shown.words.endswith("total 0 Nothing.")
+        assert not shown.blank
+
+    def test_while_it_stands_nothing_is_sent_below_the_cards(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("ls", "t1"), call("pwd", "t2"))
+        self.ask(page)
+        take(page, answered("here", "t2"), *text_events("Meanwhile."))
+        time.pass_by(1)
+        assert list(shown.outputs.values())[-1] == WIDGET
+        assert len(shown.outputs) == 2
+        assert "here" in shown.words_of(0)
+        page.asked()
+        time.pass_by(1)
+        assert shown.words.endswith("Meanwhile.")
+        assert len(shown.outputs) == 2
+
+    def test_words_that_just_stream_stay_on_the_page(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("ls"), delta("Half a sen"))
+        time.pass_by(1)
+        self.ask(page)
+        assert "Half a sen" in shown.words_of(1)
+        assert list(shown.outputs.values())[-1] == WIDGET
+
+    def test_a_decision_on_no_card_is_a_notice(self, page: NotebookPage, shown: Shown) -> None:
+        page.asking("t9")
+        page.decided("t9", "denied, since nobody can be asked here")
+        take(page, *text_events("Well."))
+        page.close()
+        assert shown.words == "denied, since nobody can be asked here Well."
+
+    def test_a_subagents_card_can_be_asked_about(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("look", "t1", "Task"), nested_call("rm x", "t2", "t1"))
+        self.ask(page, "t2")
+        assert "waiting for your answer" in shown.words_of(0)
+        page.asked()
+        page.decided("t2", "denied")
+        time.pass_by(1)
+        assert "denied, running…" in shown.words_of(0)
+
+    @pytest.mark.parametrize("words", [0, 30, 300, 3000])
+    @pytest.mark.parametrize("answer", ["ok", "line\n" * 300])
+    def test_sixty_of_them_take_no_outputs_of_their_own(
+        self, page: NotebookPage, shown: Shown, time: FakeTime, words: int, answer: str
+    ) -> None:
+        for n in range(60):
+            take(
+                page, MESSAGE, *(text_events("word " * words) if words else ()), call("ls", f"t{n}")
+            )
+            time.pass_by(0.2)
+            self.ask(page, f"t{n}")
+            time.pass_by(1)
+            page.asked()
+            page.decided(f"t{n}", "allowed once")
+            page.take(answered(answer, f"t{n}"))
+            assert len(shown.outputs) <= 46
+        take(page, MESSAGE, *text_events("Done."))
+        page.close()
+        assert len(shown.outputs) <= 45
+        assert not shown.blank
+        assert shown.words.count("allowed once, done") == 60
+        assert "waiting" not in shown.words
+
+    def test_below_what_shows_nothing_it_stands_all_the_same(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, MESSAGE, block("[a]: https://a.invalid\n\n"))
+        page.ask(WIDGET)
+        time.pass_by(1)
+        assert list(shown.outputs.values()) == [WIDGET]
+        page.asked()
+        time.pass_by(1)
+        take(page, *text_events("Hello [a]"))
+        page.close()
+        assert len(shown.outputs) == 1
+        assert shown.words == "Hello a"
+
+    def test_one_that_was_open_at_the_end_goes_too(self, page: NotebookPage, shown: Shown) -> None:
+        take(page, call("ls"))
+        self.ask(page)
+        page.close()
+        page.asked()
+        assert "clear" in shown.kinds
+        assert len(shown.outputs) == 1
+        assert title("Bash", "ls", "stopped") in shown.html
+
+
+class TestShowAgain:
+    def again(self, page: NotebookPage, shown: Shown) -> list[Data]:
+        """What a new page gets to see."""
+        shown.messages.clear()
+        shown.outputs.clear()
+        page.show_again()
+        assert set(shown.kinds) <= {"show"}
+        return list(shown.outputs.values())
+
+    def test_all_of_it_is_shown_in_outputs_of_a_new_page(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        page.note("model: opus")
+        take(page, *text_events(LONG * 3), call("ls"), delta("Half"))
+        time.pass_by(1)
+        before = list(shown.outputs.values())
+        assert self.again(page, shown) == before
+        take(page, delta(" a word"), block("Half a word"))
+        page.close()
+        assert shown.words.endswith("Half a word")
+        assert shown.markdown == LONG * 3 + "**Bash** `ls` · stopped\n\nHalf a word"
+
+    def test_a_question_stands_there_too_and_is_answered_there(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, *text_events("See:"), call("ls"))
+        page.asking("t1")
+        page.ask(WIDGET)
+        assert self.again(page, shown)[-1] == WIDGET
+        page.asked()
+        page.decided("t1", "allowed once")
+        take(page, answered("total 0"), MESSAGE, *text_events("Done."))
+        page.close()
+        assert not shown.blank
+        assert len(shown.outputs) == 2
+        assert shown.words.endswith("total 0 Done.")
+
+    def test_a_question_below_outputs_that_were_joined_stands_there_too(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("one", "t1"), *text_events("Between."))
+        time.pass_by(1)
+        page.ask(WIDGET)
+        take(page, call("two", "t2"))
+        time.pass_by(1)
+        assert self.again(page, shown)[-1] == WIDGET
+        page.asked()
+        take(page, *text_events("Done."))
+        page.close()
+        assert not shown.blank
+        assert WIDGET not in shown.outputs.values()
+
+    def test_again_and_again_is_no_different(self, page: NotebookPage, shown: Shown) -> None:
+        take(page, *text_events("See:"), call("ls"), *text_events("More"))
+        assert self.again(page, shown) == self.again(page, shown)
+
+
+class TestNested:
+    def test_a_subagents_steps_stand_on_the_card_of_its_call(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("look", "t1", "Task"), *text_events("Waiting."))
+        page.take(block("I **look**.", parent="t1"))
+        page.take(thought("secret", parent="t1"))
+        page.take(nested_call("ls", "t2", "t1"))
+        time.pass_by(1)
+        assert title("Bash", "ls", "running…") in shown.html
+        page.take(answered("total 0", "t2", parent="t1"))
+        time.pass_by(1)
+        assert title("Bash", "ls", "done") in shown.html
+        page.take(answered("It is empty.", "t1"))
+        page.close()
+        assert "<strong>look</strong>" in shown.html
+        assert "secret" not in shown.words
+        places = [shown.words.index(w) for w in ("I look", "total 0", "It is empty", "Waiting.")]
+        assert places == sorted(places)
+
+    def test_what_is_deeper_is_shown_when_it_changes(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("look", "t1", "Task"), nested_call("in", "t2", "t1"))
+        time.pass_by(1)
+        page.take(nested_call("deep", "t3", "t2"))
+        time.pass_by(1)
+        assert title("Bash", "deep", "running…") in shown.html
+        page.take(answered("found", "t3"))
+        time.pass_by(1)
+        assert title("Bash", "deep", "done") in shown.html
+        assert "found" in shown.words
+
+    def test_a_fence_it_leaves_open_ends_with_it(self, page: NotebookPage, shown: Shown) -> None:
+        take(page, call("look", "t1", "Task"), block("```\nopen", parent="t1"))
+        take(page, *text_events("*After*"))
+        page.close()
+        assert shown.markdown.endswith("> ```\n> open\n\n*After*")
+
+    def test_the_steps_of_a_call_that_is_not_shown_are_not(
+        self, page: NotebookPage, shown: Shown
+    ) -> None:
+        take(page, *text_events("One."), block("inner", parent="t9"), nested_call("x", "t2", "t9"))
+        page.close()
+        assert shown.words == "One."
+
+
+class TestCardsOnThePage:
+    def test_what_never_ended_was_stopped(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, call("sleep 9", "t1"), *text_events(LONG), call("sleep 8", "t2"))
+        take(page, nested_call("sleep 7", "t3", "t2"))
+        time.pass_by(1)
+        assert shown.words.count("running…") == 3
+        page.close()
+        assert shown.words.count("stopped") == 3
+        assert "running…" not in shown.html + shown.markdown
+
+    def test_results_come_in_any_order(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        names = [f"t{n}" for n in range(5)]
+        take(page, *(call(f"do {name}", name) for name in names))
+        done = []
+        for name in ("t3", "t0", "t4", "t2", "t1"):
+            page.take(answered(f"result of {name}", name))
+            done.append(name)
+            time.pass_by(1)
+            for each in names:
+                state = "done" if each in done else "running…"
+                assert title("Bash", f"do {each}", state) in shown.html
+        places = [shown.words.index(f"result of {name}") for name in names]
+        assert places == sorted(places)
+
+    def test_a_folds_output_is_not_sent_again_while_text_streams_below_it(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, *text_events("See:"), call("ls"), answered("total 0"))
+        time.pass_by(1)
+        page.take(delta("The"))
+        time.pass_by(1)
+        first = shown.first
+        shown.sent_to.clear()
+        for n in range(50):
+            page.take(delta(f" word {n}"))
+            time.pass_by(0.1)
+        assert len(shown.sent_to) > 40
+        assert first not in shown.sent_to
+        assert "total 0" in shown.words_of(0)
+        assert "word 49" in shown.words_of(1)
+
+    def test_text_that_was_joined_is_not_left_where_it_streamed(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, thought("one"), *text_events("Between."))
+        time.pass_by(1)
+        assert len(shown.outputs) == 2
+        page.take(thought("two"))
+        time.pass_by(1)
+        assert shown.words.count("Between.") == 1
+        assert "Between." in shown.words_of(0)
+        page.close()
+        assert len(shown.outputs) == 1
+        assert set(shown.outputs[shown.first]) == {"text/html", "text/markdown", "text/plain"}
+        assert "Between." in shown.markdown
+
+    def test_what_changes_nothing_is_not_sent(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        take(page, *text_events("Hello"))
+        time.pass_by(1)
+        sent = len(shown.messages)
+        page.take(answered("whose?", "t9"))
+        page.asking("t9")
+        page.status("On")
+        page.status("")
+        page.take(delta(""))
+        time.pass_by(1)
+        assert len(shown.messages) == sent
+
+    def test_a_retry_does_not_forget_how_much_a_card_grew(
+        self, page: NotebookPage, shown: Shown
+    ) -> None:
+        take(page, call("ls"), answered("x" * 5000), MESSAGE, delta("Ghost"), retry(), MESSAGE)
+        take(page, thought("one"), thought("two"))
+        page.close()
+        assert [shown.words_of(at).count("Thought") for at in range(len(shown.outputs))] == [1, 1]
+
+    def test_a_retried_answer_of_many_outputs_is_sent_whole(
+        self, page: NotebookPage, shown: Shown, time: FakeTime
+    ) -> None:
+        """Its outputs are as many as the ghost's, so that each takes the place of another."""
+        take(page, MESSAGE, *(delta("Ghost. " + LONG) for _ in range(4)))
+        time.pass_by(1)
+        text = ("Truth. " + LONG) * 4
+        take(page, retry(), MESSAGE, *text_events(text, 500))
+        page.close()
+        assert "Ghost" not in shown.html
+        assert shown.markdown == text
+
+
+# --- the same answer, live and again ----------------------------------------------------------
+
+WORDS = (
+    "Hello *you*.\n\n", "- a\n- b\n", "```\nx\n", "😀 [a]\n\n", "[a]: https://a.invalid\n\n",
+    "x" * 1200 + "\n\n", "w " * 300,
+)  # fmt: skip
+said = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map("".join)
+between = st.one_of(
+    st.tuples(
+        st.just("result"), st.integers(0, 30), st.sampled_from(["ok", "y" * 900, "z" * 5000])
+    ),
+    st.tuples(st.just("notice"), st.sampled_from(["Low on credit", "*odd* <b>"])),
+    st.tuples(st.just("nested text"), st.integers(0, 30), said),
+    st.tuples(st.just("nested call"), st.integers(0, 30), st.sampled_from(["ls", "x" * 2000])),
+    st.tuples(st.just("question"), st.integers(0, 30)),
+    st.tuples(st.just("time")),
+)
+middles = st.lists(between, max_size=3)
+acts = st.lists(
+    st.one_of(
+        between,
+        st.tuples(
+            st.just("text"), said, said, middles, st.sampled_from(["same", "differs", "none"])
+        ),
+        st.tuples(st.just("ghost"), said, middles, st.booleans()),
+        st.tuples(st.just("thought"), said),
+        st.tuples(st.just("call"), st.sampled_from(["ls", "x" * 700, "x" * 3000])),
+    ),
+    max_size=12,
+)
+
+
+class Turn:
+    """Plays acts on a page as they come live, and keeps what is no delta."""
+
+    def __init__(self, page: NotebookPage, time: FakeTime) -> None:
+        self.page, self.time = page, time
+        self.kept: list[Event] = []
+        self.calls: list[str] = []
+
+    def take(self, *events: Event) -> None:
+        for event in events:
+            self.page.take(event)
+            if not isinstance(event, Delta):
+                self.kept.append(event)
+
+    def play(self, act: Any) -> None:
+        match act:
+            case ("text", text, preview, middle, how):
+                self.take(MESSAGE, BlockStarted(index=0, kind="text"))
+                self.stream({"same": text, "differs": preview, "none": ""}[how], middle)
+                self.take(block(text))
+            case ("ghost", text, middle, quiet):
+                self.take(MESSAGE, BlockStarted(index=0, kind="text"))
+                self.stream(text, middle)
+                self.take(MESSAGE if quiet else retry())
+            case ("thought", text):
+                self.take(BlockStarted(index=0, kind="thinking"), thought(text))
+            case ("call", command):
+                self.take(BlockStarted(index=0, kind="tool_use"), call(command, self.new()))
+            case ("nested call", n, command) if self.calls:
+                parent = self.calls[n % len(self.calls)]
+                self.take(nested_call(command, self.new(), parent))
+            case ("nested text", n, text) if self.calls:
+                self.take(block(text, parent=self.calls[n % len(self.calls)]))
+            case ("result", n, text) if self.calls:
+                self.take(answered(text, self.calls[n % len(self.calls)]))
+            case ("notice", text):
+                self.take(Notice(kind="warning", text=text))
+            case ("question", n):
+                self.page.asking(f"t{n + 1000}")
+                self.page.ask(WIDGET)
+                self.time.pass_by(1)
+                self.page.asked()
+            case ("time",):
+                self.time.pass_by(2)
+
+    def new(self) -> str:
+        self.calls.append(f"t{len(self.calls)}")
+        return self.calls[-1]
+
+    def stream(self, text: str, middle: list[Any]) -> None:
+        parts = len(middle) + 1
+        size = len(text) // parts + 1
+        for n in range(parts):
+            for at in range(n * size, min((n + 1) * size, len(text)), 97):
+                self.take(delta(text[at : min(at + 97, (n + 1) * size)]))
+                self.time.pass_by(0.03)
+            if n < len(middle):
+                self.play(middle[n])
+
+
+class TestTheSameTwice:
+    @given(acts)
+    @settings(deadline=None, max_examples=300)
+    def test_an_answer_shown_again_is_the_answer_as_it_was(self, acts: list[Any]) -> None:
+        """A page that was reloaded gets the answer from the events that are no deltas."""
+        time = FakeTime()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(page_module, "time", time)
+            patch.setattr(page_module, "asyncio", time)
+            live, again = Shown(time), Shown(time)
+            turn = Turn(NotebookPage(live), time)
+            for act in acts:
+                turn.play(act)
+            turn.page.close()
+            page = NotebookPage(again)
+            take(page, *turn.kept)
+            page.close()
+        for shown in (live, again):
+            shown.end()
+        assert list(live.outputs.values()) == list(again.outputs.values())
+        assert not live.blank
+        for _, content, _ in live.messages:
+            json.dumps(content, ensure_ascii=False).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hotclaude_kernel import markdown
-from hotclaude_kernel.document import SEGMENT_CHARACTERS, SEGMENT_SHARE, Document, Piece, Segment
+from hotclaude_kernel.document import (
+    SEGMENT_CHARACTERS,
+    SEGMENT_SHARE,
+    Aside,
+    Document,
+    Segment,
+    Text,
+)
 
 LINES = [
     "# Heading\n",
@@ -187,7 +195,7 @@ class TestParts:
     ) -> None:
         document = Document()
         document.append(first)
-        document.add(Piece("**Bash**\n\n", html="<details></details>"))
+        document.add(Aside("**Bash**\n\n", html="<details></details>"))
         document.append(second)
         document.finish()
         gap = "\n\n"[len(first) - len(first.rstrip("\n")) :] if first else ""
@@ -206,12 +214,12 @@ class TestParts:
 
     def test_a_part_with_html_of_its_own_is_shown_as_that(self) -> None:
         document = Document()
-        document.add(Piece("*source*", html="<b>shown</b>"))
+        document.add(Aside("*source*", html="<b>shown</b>"))
         assert document.live.html({}) == "<b>shown</b>"
 
     def test_a_large_part_freezes_its_segment(self) -> None:
         document = Document()
-        document.add(Piece("x" * SEGMENT_CHARACTERS))
+        document.add(Aside("x" * SEGMENT_CHARACTERS, html="<i>x</i>"))
         assert document.segments[0].frozen
         assert document.live.pieces == []
 
@@ -260,9 +268,9 @@ class TestRewind:
 
     def test_a_segment_frozen_since_the_mark_is_live_again_and_counts_as_changed(self) -> None:
         document = Document()
-        document.add(Piece("a"))
+        document.add(Aside("a", html="<i>a</i>"))
         mark = document.mark()
-        document.add(Piece("x" * SEGMENT_CHARACTERS))
+        document.add(Aside("x" * SEGMENT_CHARACTERS, html="<i>x</i>"))
         frozen = document.segments[0]
         version = frozen.version
         document.rewind(mark)
@@ -272,7 +280,7 @@ class TestRewind:
 
     def test_a_segment_frozen_before_the_mark_is_not_touched(self) -> None:
         document = Document()
-        document.add(Piece("x" * SEGMENT_CHARACTERS))
+        document.add(Aside("x" * SEGMENT_CHARACTERS, html="<i>x</i>"))
         mark = document.mark()
         document.append(prose(5000))
         document.rewind(mark)
@@ -319,36 +327,280 @@ class TestReferences:
         assert "https://two.invalid" not in whole_html(document)
 
 
-class TestReplace:
+class TestChanged:
     @pytest.mark.parametrize("characters", [0, 3 * SEGMENT_CHARACTERS])
-    def test_a_part_is_replaced_wherever_it_stands(self, characters: int) -> None:
+    def test_a_part_is_drawn_anew_wherever_it_stands(self, characters: int) -> None:
         document = Document()
         document.append("Before.")
-        call = document.add(Piece("**Bash**\n\n", html="call"))
-        document.append(prose(characters))
-        document.end_text()
+        call = Aside("**Bash**\n\n", html="call")
+        document.add(call)
+        if characters:
+            document.append(prose(characters))
+            document.end_text()
         first = document.segments[0]
         assert first.frozen is bool(characters)
-        document.replace(call, Piece("**Bash**\n\ndone\n\n", html="call and result"))
+        whole_html(document)
+        call.body, call.html = "**Bash**\n\ndone\n\n", "call and result"
+        assert "call and result" not in whole_html(document)
+        document.changed(call, 0)
         assert first.version == 1
         assert first.html({}).startswith('<p dir="auto">Before.</p>\ncall and result')
         assert document.segments[0].source.startswith("Before.\n\n**Bash**\n\ndone\n\n")
 
-    def test_the_cuts_do_not_move(self) -> None:
+    def test_the_pieces_beside_it_are_not_drawn_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawing = Drawing(monkeypatch)
         document = Document()
-        call = document.add(Piece("call"))
+        document.append("Before.")
+        call = Aside("call", html="call")
+        document.add(call)
+        whole_html(document)
+        drawn = drawing.characters
+        document.changed(call, 0)
+        whole_html(document)
+        assert drawing.characters == drawn
+
+    def test_the_cuts_do_not_move_where_it_did_not_grow(self) -> None:
+        document = Document()
+        call = Aside("call", html="call")
+        document.add(call)
         size, total = document.live.size, document.mark().total
-        document.replace(call, Piece("x" * 5000, size=call.size))
+        call.body = "x" * 5000
+        document.changed(call, 0)
         assert (document.live.size, document.mark().total) == (size, total)
         assert not document.live.frozen
 
-    def test_a_part_that_was_taken_back_is_not_replaced(self) -> None:
+    def test_what_it_grew_by_counts_for_the_next_cut(self) -> None:
+        document = Document()
+        call = Aside("call", html="call")
+        document.add(call)
+        size, total = document.live.size, document.mark().total
+        document.changed(call, 5000)
+        assert (document.live.size, document.mark().total) == (size + 5000, total + 5000)
+        document.add(Aside("next", html="next"))
+        assert document.segments[0].frozen
+
+    def test_a_part_that_was_taken_back_changes_nothing(self) -> None:
         document = Document()
         mark = document.mark()
-        call = document.add(Piece("call"))
+        call = Aside("call", html="call")
+        document.add(call)
         document.rewind(mark)
-        document.replace(call, Piece("late"))
+        version = document.live.version
+        document.changed(call, 5000)
         assert joined(document) == ""
+        assert document.empty
+        assert document.live.version == version
+
+
+class Fold:
+    """A part that counts how often it is drawn."""
+
+    def __init__(self, size: int = 150) -> None:
+        self.gap = ""
+        self.size = size
+        self.drawn = 0
+
+    @property
+    def source(self) -> str:
+        return f"{self.gap}**Fold**\n\n"
+
+    def render(self, references: dict[str, Any]) -> str:
+        self.drawn += 1
+        return "<details></details>"
+
+
+#: What a document is made of: text, or a fold of some size.
+steps = st.lists(texts | st.sampled_from([0, 150, 800, 3000]), max_size=12)
+
+
+def build(parts: list[str | int], sizes: list[int]) -> Document:
+    document = Document()
+    for part in parts:
+        if isinstance(part, int):
+            document.add(Fold(part))
+        else:
+            for piece in pieces_of(part, sizes):
+                document.append(piece)
+            document.end_text()
+    document.finish()
+    return document
+
+
+class TestLoose:
+    def test_text_after_a_fold_streams_in_a_segment_of_its_own(self) -> None:
+        document = Document()
+        fold = Fold()
+        document.append("Before.\n")
+        document.add(fold)
+        whole_html(document)
+        version = document.segments[0].version
+        for word in ("After", " the", " fold.\n\n", "More."):
+            document.append(word)
+            whole_html(document)
+            first, live = document.segments
+            assert (first.frozen, live.loose, live.frozen) == (True, True, False)
+            assert first.version == version
+        assert fold.drawn == 1
+
+    def test_the_next_fold_joins_it_to_the_segment_above(self) -> None:
+        document = Document()
+        document.add(Fold())
+        document.append("Between.\n")
+        assert len(document.segments) == 2
+        document.add(Fold())
+        [segment] = document.segments
+        assert segment.size == 150 + len("Between.\n") + 150
+        assert not segment.loose
+        document.finish()
+        assert joined(document) == "**Fold**\n\nBetween.\n\n**Fold**\n\n"
+
+    def test_what_is_joined_counts_as_changed_and_is_not_drawn_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawing = Drawing(monkeypatch)
+        document = Document()
+        fold = Fold()
+        document.add(fold)
+        document.append("Between.\n\n")
+        document.append("x")
+        whole_html(document)
+        document.end_text()
+        whole_html(document)
+        version = document.segments[0].version
+        document.add(Fold())
+        assert document.segments[0].version > version
+        whole_html(document)
+        assert fold.drawn == 1
+        assert drawing.characters == len("Between.\n\nx")
+
+    def test_what_together_fills_a_segment_is_frozen(self) -> None:
+        document = Document()
+        document.add(Fold(600))
+        document.append("x" * 600)
+        document.add(Fold())
+        assert [len(segment.pieces) for segment in document.segments] == [2, 1]
+        assert [segment.frozen for segment in document.segments] == [True, False]
+
+    def test_text_that_fills_one_by_itself_is_not_joined(self) -> None:
+        document = Document()
+        document.add(Fold())
+        document.append("x" * SEGMENT_CHARACTERS + "\n\n")
+        document.append("More.")
+        document.add(Fold())
+        assert [len(segment.pieces) for segment in document.segments] == [1, 1, 2]
+
+    def test_text_after_text_is_not_loose(self) -> None:
+        document = Document()
+        document.append("One.")
+        document.end_text()
+        document.append("Two.")
+        assert len(document.segments) == 1
+
+    def test_the_last_text_stays_where_it_streamed(self) -> None:
+        document = Document()
+        document.add(Fold())
+        document.append("The end.")
+        document.finish()
+        assert shape(document) == [["**Fold**\n\n"], ["The end."]]
+
+    @given(steps, sizes_of_chunks)
+    @settings(deadline=None)
+    def test_the_chunks_do_not_move_the_cuts(
+        self, parts: list[str | int], sizes: list[int]
+    ) -> None:
+        assert shape(build(parts, sizes)) == shape(build(parts, [10**6]))
+
+    @given(steps, st.sampled_from([VOID, VOID * 30, "long " * 500]), steps, sizes_of_chunks)
+    @settings(deadline=None)
+    def test_text_that_was_taken_back_moves_none_either(
+        self, before: list[str | int], void: str, then: list[str | int], sizes: list[int]
+    ) -> None:
+        ours, other = Document(), Document()
+        for document in (ours, other):
+            for part in before:
+                if isinstance(part, int):
+                    document.add(Fold(part))
+                else:
+                    document.append(part)
+                    document.end_text()
+        mark = ours.mark()
+        for piece in pieces_of(void, sizes):
+            ours.append(piece)
+            whole_html(ours)
+        ours.rewind(mark)
+        for document in (ours, other):
+            for part in then:
+                if isinstance(part, int):
+                    document.add(Fold(part))
+                else:
+                    document.append(part)
+                    document.end_text()
+            document.finish()
+        assert shape(ours) == shape(other)
+        assert whole_html(ours) == whole_html(other)
+
+
+class TestManyFolds:
+    @pytest.mark.parametrize("texts_of", [10, 100, 350, 840, 900, 2500, 5000])
+    def test_two_hundred_folds_and_texts_are_at_most_forty_five_segments(
+        self, texts_of: int
+    ) -> None:
+        parts: list[str | int] = []
+        for _ in range(min(200, 500_000 // texts_of)):
+            parts += [150, prose(texts_of)]
+        assert len(build(parts, [500]).segments) <= 45
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_half_a_million_characters_of_all_kinds_are_too(self, seed: int) -> None:
+        random = Random(seed)
+        parts: list[str | int] = []
+        total = 0
+        while total < 500_000:
+            size = int(10 ** random.uniform(1, 4))
+            parts.append(size if random.random() < 0.5 else prose(size))
+            total += size
+        assert len(build(parts, [500]).segments) <= 45
+
+    @pytest.mark.parametrize("share", [0.1, 0.3, 0.51, 0.8])
+    def test_folds_and_texts_that_together_just_fill_a_segment_are_too(self, share: float) -> None:
+        document = Document()
+        total = 0
+        while total < 500_000:
+            size = int(max(SEGMENT_CHARACTERS, total / SEGMENT_SHARE))
+            document.add(Fold(int(size * share) + 1))
+            document.append("x" * (int(size * (1 - share)) + 1))
+            document.end_text()
+            total += size + 2
+        document.finish()
+        assert len(document.segments) <= 45
+
+    def drawn(self, monkeypatch: pytest.MonkeyPatch, folds: int) -> int:
+        """Write folds, results and texts, drawing what is live as a page does."""
+        with monkeypatch.context() as patch:
+            drawing = Drawing(patch)
+            document = Document()
+            for _ in range(folds):
+                fold = Fold()
+                document.add(fold)
+                for segment in document.segments[-2:]:
+                    segment.html(document.references)
+                document.changed(fold, 400)
+                for piece in pieces_of(prose(2500), [100]):
+                    document.append(piece)
+                    for segment in document.segments[-2:]:
+                        segment.html(document.references)
+            document.finish()
+            whole_html(document)
+        return drawing.characters
+
+    def test_what_is_rendered_grows_with_the_length_and_no_faster(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        short, long = self.drawn(monkeypatch, 20), self.drawn(monkeypatch, 200)
+        assert math.log10(long / short) <= 1.1
+        assert long <= 2 * 200 * 2500
 
 
 class TestDrawing:
@@ -356,9 +608,9 @@ class TestDrawing:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         drawing = Drawing(monkeypatch)
-        segment = Segment([Piece("one\n")])
+        segment = Segment([Text("one\n")])
         assert segment.html({}) == segment.html({})
         assert drawing.characters == len("one\n")
-        segment.pieces.append(Piece("two\n"))
+        segment.pieces.append(Text("two\n"))
         segment.html({})
         assert drawing.characters == len("one\ntwo\n")

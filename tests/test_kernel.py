@@ -276,10 +276,20 @@ class TestWhileACellRuns:
         gate.open()
         cell = reloaded.collect(again)
         assert cell.markdown == "half done"
-        assert "Nothing was sent" in cell.plain
-        assert notebook.collect(first).markdown == "half done"
+        assert notebook.collect(first).status == "ok"
         assert len(server.requests) == 1
         assert reloaded.run("go", cell_id="a").markdown == "another"
+        reloaded.close()
+
+    def test_a_page_that_comes_after_the_end_gets_it_too(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        notebook.run("go", cell_id="a")
+        reloaded = Notebook(notebook.manager)
+        cell = reloaded.run("go", cell_id="a")
+        assert cell.markdown == "ok"
+        assert "Nothing was sent" in cell.plain
+        assert len(server.requests) == 1
         reloaded.close()
 
     def test_a_changed_cell_is_asked_even_after_a_reload(
@@ -349,28 +359,29 @@ class TestErrors:
         assert server.requests == []
 
 
-class TestPermission:
+class TestPermissionByInput:
+    """A console can be asked by `input_request`; its cells have no ids."""
+
     USE = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
 
     def asked(self, notebook: Notebook, server: ModelServer, answer: str) -> tuple[Cell, str]:
         server.model = Script([Reply(self.USE)], default="went on")
-        message_id = notebook.send("write it", allow_stdin=True)
+        message_id = notebook.send("write it", cell_id=None, allow_stdin=True)
         question = notebook.client.get_stdin_msg(timeout=30)
         notebook.client.input(answer)
         return notebook.collect(message_id), question["content"]["prompt"]
 
     def test_allow(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
         cell, question = self.asked(notebook, server, "y")
-        assert "Write: " in question
-        assert "made.txt" in question
+        assert "Write" in question
+        assert "hello" in cell.stdout.split("allowed once")[0]
         assert (home / "work" / "made.txt").read_text() == "hello"
-        assert "Allowed once" in cell.markdown
-        assert "went on" in cell.markdown
+        assert "went on" in cell.stdout
 
     def test_deny_with_a_reason(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
         cell, _ = self.asked(notebook, server, "use another name")
         assert not (home / "work" / "made.txt").exists()
-        assert "use another name" in cell.markdown
+        assert "denied (use another name)" in cell.stdout
         assert "use another name" in server.requests[-1].tool_results[0].text
 
     def test_nobody_to_ask_denies_and_says_so(
@@ -386,12 +397,200 @@ class TestPermission:
         self, notebook: Notebook, server: ModelServer, home: Path
     ) -> None:
         server.model = Script([Reply(self.USE)], default="next")
-        message_id = notebook.send("write it", allow_stdin=True)
+        message_id = notebook.send("write it", cell_id=None, allow_stdin=True)
         notebook.client.get_stdin_msg(timeout=30)
         notebook.manager.interrupt_kernel()
         assert notebook.collect(message_id).status == "error"
         assert notebook.run("after", cell_id="b").markdown == "next"
         assert not (home / "work" / "made.txt").exists()
+
+    def test_a_question_of_claudes_own(self, notebook: Notebook, server: ModelServer) -> None:
+        asked = {
+            "question": "Which colour?",
+            "header": "Colour",
+            "multiSelect": False,
+            "options": [
+                {"label": "Red", "description": "warm"},
+                {"label": "Blue", "description": "cold"},
+            ],
+        }
+        server.model = Script([Reply(ToolUse("AskUserQuestion", {"questions": [asked]}))])
+        message_id = notebook.send("ask me", cell_id=None, allow_stdin=True)
+        question = notebook.client.get_stdin_msg(timeout=30)["content"]["prompt"]
+        assert "1) Red" in question
+        notebook.client.input("2")
+        notebook.collect(message_id)
+        assert "Blue" in server.requests[-1].tool_results[0].text
+
+
+class TestPermissionByButtons:
+    """What a page does with widgets, over the protocol."""
+
+    USE = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
+
+    def press(self, notebook: Notebook, message_id: str, label: str) -> Cell:
+        """Collect the cell and press the button of this label as soon as it is shown."""
+        models: dict[str, str] = {}
+
+        def hook(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["header"]["msg_type"] == "comm_open":
+                state = content["data"].get("state", {})
+                if state.get("_model_name") == "ButtonModel":
+                    models[state["description"]] = content["comm_id"]
+            if "widget-view" in str(content.get("data", "")):
+                press = {"method": "custom", "content": {"event": "click"}}
+                body = {"comm_id": models[label], "data": press}
+                message = notebook.client.session.msg("comm_msg", body)
+                notebook.client.shell_channel.send(message)
+
+        return notebook.collect(message_id, hook)
+
+    def test_allow_once(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
+        server.model = Script([Reply(self.USE)], default="went on")
+        cell = self.press(notebook, notebook.send("write it"), "Allow once")
+        assert cell.status == "ok"
+        assert (home / "work" / "made.txt").read_text() == "hello"
+        assert "allowed once" in cell.markdown
+        assert "widget-view" not in str(cell.outputs)
+        assert all(data.get("text/html") for data in cell.outputs)
+
+    def test_shown_again_it_still_says_what_was_decided(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        server.model = Script([Reply(self.USE)], default="went on")
+        first = self.press(notebook, notebook.send("write it", cell_id="a"), "Allow once")
+        reloaded = Notebook(notebook.manager)
+        again = reloaded.run("write it", cell_id="a")
+        assert again.markdown == first.markdown
+        assert "allowed once" in again.markdown
+        reloaded.close()
+
+    def test_deny(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
+        server.model = Script([Reply(self.USE)], default="went on")
+        cell = self.press(notebook, notebook.send("write it"), "Deny")
+        assert "denied" in cell.markdown
+        assert not (home / "work" / "made.txt").exists()
+
+    def test_allow_for_the_session_asks_no_more_and_writes_no_settings(
+        self, notebook: Notebook, server: ModelServer, home: Path
+    ) -> None:
+        second = ToolUse("Write", {"file_path": "second.txt", "content": "two"})
+        server.model = Script([Reply(self.USE), Reply(second)], default="went on")
+        cell = self.press(notebook, notebook.send("write it"), "Allow for this session")
+        assert "allowed for this session" in cell.markdown
+        assert (home / "work" / "second.txt").exists()
+        assert not list((home / "work").glob(".claude/*"))
+
+    def test_a_reloaded_page_finds_the_question_again(
+        self, notebook: Notebook, server: ModelServer, home: Path
+    ) -> None:
+        server.model = Script([Reply(self.USE)], default="went on")
+        first = notebook.send("write it", cell_id="a")
+        until(lambda: "widget-view" in str(notebook.client.get_iopub_msg(timeout=30)), "asked")
+        reloaded = Notebook(notebook.manager)
+        restored = reloaded.client.comm_info()
+        while (reply := reloaded.client.get_shell_msg(timeout=30))["parent_header"][
+            "msg_id"
+        ] != restored:
+            pass
+        assert reply["content"]["comms"]
+        message_id = reloaded.send("write it", cell_id="a")
+        shown: list[str] = []
+
+        def hook(message: dict[str, Any]) -> None:
+            shown.append(str(message["content"].get("data", "")))
+            if "widget-view" in shown[-1]:
+                notebook.manager.interrupt_kernel()
+
+        cell = reloaded.collect(message_id, hook)
+        assert any("widget-view" in data for data in shown)
+        assert cell.status == "error"
+        assert first != message_id
+        assert len(server.requests) == 1
+        reloaded.close()
+
+
+class TestModes:
+    def test_an_approved_plan_ends_plan_mode(self, notebook: Notebook, server: ModelServer) -> None:
+        plan = ToolUse("ExitPlanMode", {"plan": "1. Do *it*."})
+        server.model = Script([Reply(plan)], default="carried out")
+        message_id = notebook.send("%permission-mode plan\nplan it", cell_id="a")
+        cell = TestPermissionByButtons().press(notebook, message_id, "Approve the plan")
+        assert "Do *it*." in cell.markdown
+        assert "approved" in cell.markdown
+        mode = notebook.run("%permission-mode").contents("execute_result")
+        assert mode[0]["data"]["text/plain"] == "default"
+
+    def test_a_restricted_kernel_reads_and_no_more(
+        self, env: dict[str, str], server: ModelServer, home: Path
+    ) -> None:
+        use = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
+        server.model = Script([Reply(use)], default="went on")
+        with open_notebook(env, "--HotClaudeKernel.restricted=True") as notebook:
+            for line in ("%permission-mode acceptEdits", "%tools Bash", "%cwd /"):
+                assert notebook.run(line).reply["content"]["ename"] == "UsageError"
+            notebook.run("write it")
+            assert not (home / "work" / "made.txt").exists()
+            assert {tool["name"] for tool in server.requests[0].json["tools"]} <= {
+                "Glob",
+                "Grep",
+                "Read",
+                "DeferredToolPlaceholder",
+                "ToolSearch",
+            }
+
+
+class TestImages:
+    PNG = (
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00"
+        b"\x00\x1f\x15\xc4\x89\x00\x00\x00\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\x00\x05\x00\x01\xff\x89\x99"
+        b"=\x1d\x00\x00\x00\x00IEND\xaeB`\x82"
+    )
+
+    @pytest.mark.parametrize("code", ["What is @plot.png?", "%attach plot.png\nWhat is it?"])
+    def test_an_image_goes_with_the_prompt(
+        self, notebook: Notebook, server: ModelServer, home: Path, code: str
+    ) -> None:
+        (home / "work" / "plot.png").write_bytes(self.PNG)
+        assert notebook.run(code).status == "ok"
+        blocks = server.requests[-1].messages[0]["content"]
+        assert [b["source"]["media_type"] for b in blocks if b["type"] == "image"] == ["image/png"]
+
+    def test_a_missing_image_sends_nothing(self, notebook: Notebook, server: ModelServer) -> None:
+        cell = notebook.run("What is @nowhere.png?")
+        assert cell.reply["content"]["ename"] == "UsageError"
+        assert server.requests == []
+
+
+class TestVsCode:
+    """It sends cell ids that are document addresses, and never asks to stop on an error."""
+
+    CELL = "vscode-notebook-cell:/home/user/nb.ipynb#W0sZmlsZQ"
+
+    def test_it_gets_the_page_of_a_notebook(self, notebook: Notebook, server: ModelServer) -> None:
+        server.model = Script(["Some *Markdown*."])
+        cell = notebook.run("go", cell_id=self.CELL, allow_stdin=True, stop_on_error=False)
+        assert cell.markdown == "Some *Markdown*."
+        assert "<em>Markdown</em>" in cell.outputs[0]["text/html"]
+        assert cell.stdout == ""
+
+    def test_run_all_goes_on_after_an_error(self, notebook: Notebook, server: ModelServer) -> None:
+        server.model = lambda r: Failure(400) if r.prompt == "prompt 1" else Reply("fine")
+        ids = [
+            notebook.send(f"prompt {n}", cell_id=f"{self.CELL}{n}", stop_on_error=False)
+            for n in range(3)
+        ]
+        assert [notebook.collect(i).status for i in ids] == ["ok", "error", "ok"]
+
+    def test_the_metadata_of_outputs_never_changes(
+        self, notebook: Notebook, server: ModelServer
+    ) -> None:
+        """It would draw the whole cell anew."""
+        server.model = Script([Reply(Text("word " * 2000, chunk=5))])
+        cell = notebook.run("go", cell_id=self.CELL)
+        shown = cell.contents("display_data") + cell.contents("update_display_data")
+        assert all(content["metadata"] == {} for content in shown)
 
 
 class TestMagics:
@@ -470,7 +669,7 @@ class TestNothingIsLeft:
         notebook.run("hello")
         pid = claude_pid(notebook)
         notebook.manager.restart_kernel()
-        notebook.client.wait_for_ready(timeout=30)
+        notebook.wait_until_ready()
         until(lambda: not exists(pid), "claude is gone")
         assert notebook.run("hello again").status == "ok"
 

@@ -364,6 +364,18 @@ def turn(*, hot: bool, first_text: float | None = 0.25, status: str = "ok") -> T
     )
 
 
+class TestAttaching:
+    @pytest.mark.parametrize("name", ["plot.png", "my plot.png", "/a/b.png", "~/x.gif"])
+    async def test_it_names_an_image_of_the_cells_prompt(
+        self, name: str, conversation: FakeConversation
+    ) -> None:
+        assert await run(f"%attach {name}", conversation) == Answer(attach=name)
+
+    async def test_without_a_name_it_is_refused(self, conversation: FakeConversation) -> None:
+        with pytest.raises(UsageError, match="%attach names no image"):
+            await run("%attach", conversation)
+
+
 class TestReports:
     async def rows(self, conversation: FakeConversation) -> dict[str, str]:
         report = (await run("%status", conversation)).report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from typing import Any
 
@@ -14,8 +13,6 @@ from hypothesis import strategies as st
 from hotclaude_kernel import markdown
 from hotclaude_kernel.errors import ApiError, Interrupted, UsageError
 from hotclaude_kernel.parts import (
-    SUMMARY_CHARACTERS,
-    TOOL_TEXT_CHARACTERS,
     bundle,
     error_lines,
     first_line,
@@ -24,11 +21,9 @@ from hotclaude_kernel.parts import (
     literal,
     retry_text,
     small,
-    tool_piece,
-    tool_title,
     whole,
 )
-from hotclaude_kernel.protocol import Block, Retry, ToolResult, Usage
+from hotclaude_kernel.protocol import Retry, Usage
 from hotclaude_kernel.turn import Clock, Prompt, Turn
 from tests.hostile import corpus, violations
 
@@ -38,15 +33,6 @@ HOSTILE = corpus()
 FOLD = ["tag details", "tag summary"]
 
 any_text = st.text(st.characters(exclude_categories=[]), max_size=40)
-
-
-def call(name: str = "Bash", **values: Any) -> Block:
-    content = {"type": "tool_use", "id": "t1", "name": name, "input": values}
-    return Block(uuid="u", message_id="m", kind="tool_use", content=content)
-
-
-def returned(text: str, *, is_error: bool = False) -> ToolResult:
-    return ToolResult(uuid="u", tool_use_id="t1", text=text, is_error=is_error)
 
 
 class TestWhole:
@@ -97,89 +83,6 @@ class TestLines:
         shown = markdown.render(f"x {literal(line)} x")
         words = html.unescape(re.sub(r"</?p[^>]*>", "", shown)).strip()
         assert re.sub(" +", " ", words) == re.sub(" +", " ", f"x {line} x")
-
-
-class TestToolTitle:
-    @pytest.mark.parametrize(
-        ("content", "title"),
-        [
-            ({"name": "Bash", "input": {"command": "ls -l"}}, "Bash: ls -l"),
-            ({"name": "Read", "input": {"file_path": "/a/b.py", "limit": 3}}, "Read: /a/b.py"),
-            ({"name": "Grep", "input": {"pattern": "x+"}}, "Grep: x+"),
-            (
-                {"name": "WebFetch", "input": {"url": "https://a.invalid"}},
-                "WebFetch: https://a.invalid",
-            ),
-            ({"name": "Task", "input": {"prompt": "look"}}, "Task"),
-            ({"name": "Bash", "input": {"command": "\n  first\nsecond"}}, "Bash: first"),
-            ({"name": "Bash", "input": {}}, "Bash"),
-            ({"name": "Bash", "input": None}, "Bash"),
-            ({}, "tool"),
-        ],
-    )
-    def test_it_is_the_name_and_what_it_is_about(self, content: dict[str, Any], title: str) -> None:
-        assert tool_title(content) == title
-
-    def test_a_long_one_is_cut(self) -> None:
-        title = tool_title({"name": "Bash", "input": {"command": "x" * 1000}})
-        assert title == f"Bash: {'x' * (SUMMARY_CHARACTERS - 1)}…"
-
-    @given(any_text, any_text)
-    def test_it_is_one_visible_line_whatever_the_model_wrote(self, name: str, value: str) -> None:
-        title = tool_title({"name": name, "input": {"command": value}})
-        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", title)
-
-
-class TestToolPiece:
-    def test_a_running_call_shows_what_was_asked(self) -> None:
-        piece = tool_piece(call(command="ls -l", timeout=5))
-        assert piece.html is not None
-        assert "<summary>Bash: ls -l</summary>" in piece.html
-        assert "command: ls -l\ntimeout: 5" in piece.html
-        assert piece.source == "**Bash: ls -l**\n\n```\ncommand: ls -l\ntimeout: 5\n```\n\n"
-
-    def test_a_finished_one_shows_what_came_back(self) -> None:
-        piece = tool_piece(call(command="ls"), returned("total 0"))
-        assert piece.html is not None
-        assert "<pre>total 0</pre>" in piece.html
-        assert piece.source.endswith("```\ntotal 0\n```\n\n")
-
-    def test_a_failed_one_says_so(self) -> None:
-        piece = tool_piece(call(command="ls"), returned("no", is_error=True))
-        assert piece.html is not None
-        assert "Bash: ls (failed)" in piece.html
-        assert "Bash: ls (failed)" in piece.source
-
-    def test_it_counts_for_what_it_was_when_it_began(self) -> None:
-        began = tool_piece(call(command="ls"))
-        assert (
-            tool_piece(call(command="ls"), returned("x" * 500), size=began.size).size == began.size
-        )
-
-    def test_backquotes_in_it_can_not_close_the_fence(self) -> None:
-        said = "```\n**not bold**\n`````\n"
-        piece = tool_piece(call(command="cat"), returned(said))
-        assert "``````\n" in piece.source
-        assert "<strong>not bold" not in markdown.render(piece.source)
-
-    def test_much_text_is_cut_and_says_how_much(self) -> None:
-        piece = tool_piece(call(command="x"), returned("y" * (TOOL_TEXT_CHARACTERS + 1234)))
-        assert piece.html is not None
-        assert "… 1,234 more characters" in piece.html
-        assert len(piece.html) < TOOL_TEXT_CHARACTERS + 1000
-
-    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-    def test_nothing_hostile_in_it_is_anything_but_text(self, text: str) -> None:
-        piece = tool_piece(call(name=text, command=text), returned(text))
-        assert piece.html is not None
-        assert violations(piece.html) == FOLD
-        assert violations(markdown.render(piece.source)) == []
-
-    @given(any_text, any_text)
-    @settings(deadline=None)
-    def test_it_can_always_be_sent(self, asked: str, said: str) -> None:
-        piece = tool_piece(call(command=asked), returned(said))
-        json.dumps([piece.html, piece.source], ensure_ascii=False).encode()
 
 
 class TestRetryText:

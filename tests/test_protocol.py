@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hotclaude_kernel import protocol
+from hotclaude_kernel.parsing import parse
 from hotclaude_kernel.protocol import (
     Block,
     BlockStarted,
@@ -19,6 +20,7 @@ from hotclaude_kernel.protocol import (
     LineFramer,
     MessageStarted,
     MessageStopped,
+    ModeChanged,
     Notice,
     Requesting,
     Result,
@@ -29,7 +31,6 @@ from hotclaude_kernel.protocol import (
     Usage,
     dumps,
     loads,
-    parse,
     refusal_frame,
     request_frame,
     response_frame,
@@ -387,6 +388,30 @@ class TestToolResults:
         assert isinstance(result, ToolResult)
         assert result.text == text
 
+    @pytest.mark.parametrize(
+        ("content", "pictures"),
+        [
+            ("text", ()),
+            (None, ()),
+            ([{"type": "text", "text": "a"}], ()),
+            (
+                [
+                    {"type": "text", "text": "a"},
+                    {
+                        "type": "image",
+                        "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"},
+                    },
+                ],
+                (("image/png", "AAAA"),),
+            ),
+            ([{"type": "image"}], (("None", "None"),)),
+        ],
+    )
+    def test_its_images_are_kept(self, content: Any, pictures: Any) -> None:
+        [event] = parse(tool_result(content, is_error=False))
+        assert isinstance(event, ToolResult)
+        assert event.pictures == pictures
+
     def test_our_own_prompt_said_back_is_none(self) -> None:
         message = {"role": "user", "content": "Run BASH please"}
         assert parse({"type": "user", "message": message, "isReplay": True}) == []
@@ -466,6 +491,41 @@ class TestSystemEvents:
     ) -> None:
         frame = {"type": "system", "subtype": subtype} | fields
         assert parse(frame) == [Notice(kind=subtype, text=text)]
+
+    def test_another_permission_mode_is_an_event(self) -> None:
+        frame = {"type": "system", "subtype": "status", "status": None, "permissionMode": "plan"}
+        assert parse(frame) == [ModeChanged(mode="plan")]
+
+    def test_a_background_tasks_end_is_a_notice(self) -> None:
+        frame = {"type": "system", "subtype": "task_notification"}
+        assert parse(frame | {"status": "failed", "summary": "tests"}) == [
+            Notice(kind="task", text="Background task failed: tests")
+        ]
+        assert parse(frame) == [Notice(kind="task", text="Background task ended: ")]
+
+    @pytest.mark.parametrize(
+        ("info", "text"),
+        [
+            (
+                {"status": "allowed_warning", "rateLimitType": "five_hour"},
+                "The five hour limit of your account is near.",
+            ),
+            (
+                {"status": "rejected", "rateLimitType": "seven_day"},
+                "The seven day limit of your account is reached.",
+            ),
+            ({"status": "rejected"}, "The usage limit of your account is reached."),
+        ],
+    )
+    def test_a_limit_that_is_near_or_reached_is_a_notice(self, info: Frame, text: str) -> None:
+        frame = {"type": "rate_limit_event", "rate_limit_info": info}
+        assert parse(frame) == [Notice(kind="rate_limit", text=text)]
+
+    @pytest.mark.parametrize(
+        "info", [None, {}, {"status": "allowed", "rateLimitType": "five_hour"}]
+    )
+    def test_a_limit_that_is_far_says_nothing(self, info: Frame | None) -> None:
+        assert parse({"type": "rate_limit_event", "rate_limit_info": info}) == []
 
     def test_a_compaction_is_a_notice(self) -> None:
         frame = {"type": "system", "subtype": "compact_boundary", "compact_metadata": {}}

@@ -13,6 +13,9 @@ from hotclaude_kernel.turn import (
     EFFORTS,
     LIVE_SETTINGS,
     PERMISSION_MODES,
+    RESTRICTED,
+    RESTRICTED_LOCKS,
+    Attachment,
     Clock,
     Prompt,
     Settings,
@@ -197,6 +200,37 @@ class TestClock:
         clock = Clock(hot=True, sent=100.0)
         monkeypatch.setattr("hotclaude_kernel.turn.time.monotonic", lambda: 107.5)
         assert clock.total_s == 7.5
+
+
+class TestPrompt:
+    def test_text_alone_is_sent_as_text(self) -> None:
+        assert Prompt(text="Hello").content == "Hello"
+
+    def test_images_follow_the_text_as_blocks(self) -> None:
+        image = Attachment(name="a.png", media_type="image/png", data=b"\x89PNG\xff\xfe")
+        source = {"type": "base64", "media_type": "image/png", "data": "iVBOR//+"}
+        block = {"type": "image", "source": source}
+        content = Prompt(text="Look", attachments=(image, image)).content
+        assert content == [{"type": "text", "text": "Look"}, block, block]
+
+    def test_another_image_makes_another_prompt(self) -> None:
+        """Else a cell whose image changed would be shown its old answer."""
+        one, two = (Attachment(name="a", media_type="image/png", data=d) for d in (b"1", b"2"))
+        assert Prompt(text="x", attachments=(one,)) != Prompt(text="x", attachments=(two,))
+
+
+class TestRestricted:
+    def test_it_only_reads_and_asks_nobody(self) -> None:
+        argv = Settings().changed(**RESTRICTED).argv()
+        assert argv[argv.index("--permission-mode") + 1] == "dontAsk"
+        assert argv[argv.index("--tools") + 1] == "Glob,Grep,Read"
+        assert argv[argv.index("--setting-sources") + 1] == ""
+        assert "--strict-mcp-config" in argv
+        assert not {"--allowedTools", "--mcp-config"} & {*argv}
+
+    def test_what_it_sets_is_locked_and_so_is_the_folder(self) -> None:
+        assert {*RESTRICTED, "cwd"} == RESTRICTED_LOCKS
+        assert {spec.name for spec in fields(Settings)} >= RESTRICTED_LOCKS
 
 
 class TestTranscriptPath:

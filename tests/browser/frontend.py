@@ -274,11 +274,33 @@ class Sheet:
             self.page.keyboard.press(key)
 
     def ask_permission(self, prompt: str) -> int:
-        """Run a prompt up to a permission question, and put the cursor where it is answered."""
+        """Run a prompt up to a permission question."""
         at = self.start(prompt)
-        self.wait_text(at, "Claude wants to use")
-        self.output(at).locator(".jp-Stdin-input").click(timeout=WAIT_MS)
+        self.wait_asked(at, "Claude wants to use")
         return at
+
+    def question(self, at: int) -> Locator:
+        """The widgets that a cell asks by."""
+        return self.output(at).locator(".jupyter-widgets.widget-vbox")
+
+    def wait_asked(self, at: int, text: str | re.Pattern[str]) -> None:
+        """Wait until a cell asks a question of this text, and has the buttons to answer it."""
+        expect(self.question(at)).to_contain_text(text, timeout=WAIT_MS)
+        expect(self.question(at).get_by_role("button").first).to_be_visible(timeout=WAIT_MS)
+
+    def press(self, at: int, label: str) -> None:
+        """Press a button of the question."""
+        button = self.question(at).get_by_role("button", name=label, exact=True)
+        button.click(timeout=WAIT_MS)
+
+    def say(self, at: int, text: str) -> None:
+        """Type into the question's field."""
+        self.question(at).locator("input[type=text]").click(timeout=WAIT_MS)
+        self.page.keyboard.insert_text(text)
+
+    def wait_unasked(self, at: int) -> None:
+        """Wait until a cell asks nothing."""
+        expect(self.output(at).locator(".jupyter-widgets")).to_have_count(0, timeout=WAIT_MS)
 
     def reload(self) -> None:
         """Reload the page; what was not saved is lost."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+import nbformat
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import Gate, Reply, Stall, Text, ToolUse, Wait, demo_model
@@ -185,25 +186,32 @@ class PageTests:
         at = sheet.ask_permission("Write")
         assert not file.exists()
         sheet.shoot(shots, f"{self.front.name}-asking")
-        sheet.page.keyboard.type("y\n")
+        sheet.press(at, "Allow once")
         sheet.wait_done(at)
+        sheet.wait_unasked(at)
         assert file.read_text() == "hello\n"
         assert "It is written." in sheet.text(at)
-        assert "Allowed once" in sheet.text(at)
+        assert "allowed once, done" in sheet.text(at)
         sheet.shoot(shots, f"{self.front.name}-asked")
         file.unlink()
         at = sheet.ask_permission("Again")
-        sheet.page.keyboard.type("n\n")
+        sheet.say(at, "another name, please")
+        sheet.press(at, "Deny")
         sheet.wait_done(at)
         assert "Then not." in sheet.text(at)
-        assert "Denied" in sheet.text(at)
+        assert "denied (another name, please)" in sheet.text(at)
+        assert "another name, please" in desk.requests[-1].tool_results[0].text
         at = sheet.ask_permission("A third time")
         sheet.interrupt()
         sheet.wait_done(at)
+        sheet.wait_unasked(at)
         sheet.wait_text(at, "Interrupted")
+        assert "stopped" in sheet.text(at)
         sheet.shoot(shots, f"{self.front.name}-asking-interrupted")
         assert "On we go." in sheet.run("And now?")
         assert not file.exists()
+        saved = sheet.save(desk.notebook, desk.server)
+        assert "widget" not in nbformat.writes(saved)
 
     def test_completion_pops_up_while_a_cell_runs(self, desk: Desk, shots: Path) -> None:
         gate = Gate()

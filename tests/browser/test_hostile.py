@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import Failure, Gate, Reply, Text, Thinking, ToolUse, Wait
-from tests.browser.frontend import LAB, NOTEBOOK_7, WAIT_MS
+from tests.browser.frontend import LAB, NOTEBOOK_7
 from tests.browser.watch import click_all_links, executions, watched
 from tests.hostile import corpus
 
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.browser
 BLOCKS = 30
 HARMLESS = {"http", "https", "mailto"}
 OUTPUT = ".jp-OutputArea-output"
+FORBIDDEN = f"{OUTPUT} :is(script, iframe, object, embed, form, base, link, meta, img, style)"
 TRUSTED = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter((cell) => cell.model.type === 'code').map((cell) => cell.model.trusted)"""
 
@@ -67,6 +68,12 @@ def replies(entries: dict[str, str]) -> list[Reply]:
     ]
 
 
+def assert_asked_inertly(sheet: Sheet) -> None:
+    """See that nothing ran while a question is pending; its buttons are left alone."""
+    assert executions(sheet.page) == []
+    assert sheet.page.locator(FORBIDDEN).count() == 0
+
+
 def assert_inert(sheet: Sheet) -> None:
     """See that nothing ran, that links lead to no script, and that they lead nowhere by force."""
     page = sheet.page
@@ -78,8 +85,7 @@ def assert_inert(sheet: Sheet) -> None:
     # An error's text gets anchors without an address: JupyterLab's own, for paths of files.
     assert {urlsplit(target).scheme for target in targets if target} <= HARMLESS
     assert (page.url, len(page.context.pages)) == (address, pages)
-    inside = f"{OUTPUT} :is(script, iframe, object, embed, form, base, link, meta, img, style)"
-    assert page.locator(inside).count() == 0
+    assert page.locator(FORBIDDEN).count() == 0
 
 
 def assert_trusted(sheet: Sheet) -> None:
@@ -110,7 +116,8 @@ def test_the_corpus_is_inert_live_and_reopened(desk: Desk, bench: Bench, tmp_pat
     assert_trusted(sheet)
     assert_inert(sheet)
     assert [url for url in asked if "/leak" in url] == []
-    assert_export_inert(desk.server.root / desk.notebook, bench, tmp_path)
+    if desk.front is LAB:  # an export is the same whoever wrote the notebook
+        assert_export_inert(desk.server.root / desk.notebook, bench, tmp_path)
 
 
 def assert_export_inert(notebook: Path, bench: Bench, folder: Path) -> None:
@@ -176,8 +183,7 @@ def test_errors_tools_and_names_are_inert(desk: Desk) -> None:
         at = sheet.ask_permission(prompt)
         assert "onerror" in sheet.text(at)
         assert executions(sheet.page) == []
-        sheet.output(at).locator(".jp-Stdin-input").click(timeout=WAIT_MS)
-        sheet.page.keyboard.type("y\n")
+        sheet.press(at, "Allow once")
         sheet.wait_done(at)
     assert "No such tool." in sheet.run("Use another")
 
@@ -189,3 +195,97 @@ def test_errors_tools_and_names_are_inert(desk: Desk) -> None:
     assert_trusted(sheet)
     assert_inert(sheet)
     assert_inert(desk.reopen())
+
+
+def questions(texts: list[str]) -> list[dict[str, object]]:
+    """Return questions whose texts, options and explanations are hostile, four options each."""
+    return [
+        {
+            "question": f"{at}. {texts[at]}",
+            "header": "<b>x</b>",
+            "multiSelect": at == 4,
+            "options": [{"label": text, "description": text} for text in texts[at : at + 4]],
+        }
+        for at in range(0, 8, 4)
+    ]
+
+
+def test_questions_decisions_and_cards_are_inert(desk: Desk, bench: Bench, tmp_path: Path) -> None:
+    entries = corpus(f"{desk.server.origin}/leak")
+    asked: list[str] = []
+    desk.context.on("request", lambda request: asked.append(request.url))
+    closed = "\n\n".join(text for name, text in entries.items() if name not in OPEN)
+    (desk.server.root / "corpus.txt").write_text(closed, errors="replace")
+    texts = [text for text in entries.values() if "<" in text and "\n" not in text]
+    reason = " ".join(texts[:20])
+    todos = [{"content": text, "status": "pending", "activeForm": text} for text in texts]
+    agent = {
+        "description": IMAGE.format("agent"),
+        "prompt": closed,
+        "subagent_type": "general-purpose",
+        "run_in_background": False,
+    }
+    edit = {"file_path": "corpus.txt", "old_string": closed[:40], "new_string": reason}
+    sheet = desk.open()
+
+    desk.answers(
+        Reply(
+            Thinking(closed),
+            ToolUse("Bash", {"command": "cat corpus.txt"}),
+            ToolUse("Bash", {"command": "cat corpus.txt >&2; false", "description": reason}),
+            ToolUse("Read", {"file_path": IMAGE.format("missing")}),
+            ToolUse("Read", {"file_path": "corpus.txt"}),
+            ToolUse("TodoWrite", {"todos": todos}),
+            ToolUse(f"mcp__{IMAGE.format('mcp')}", dict(zip(texts, texts, strict=True))),
+        ),
+        Reply(ToolUse("Agent", agent)),
+        Reply(closed, ToolUse("Bash", {"command": "cat corpus.txt"})),
+        closed,
+        "Looked.",
+    )
+    assert "Looked." in sheet.run("Look")
+    assert len(desk.requests) == 5
+
+    desk.answers(Reply(ToolUse("Edit", edit)), Reply(ToolUse("Edit", edit)), "Edited.")
+    at = sheet.ask_permission("Edit")
+    assert_asked_inertly(sheet)
+    sheet.say(at, reason)
+    sheet.press(at, "Deny")
+    sheet.wait_text(at, "denied")
+    sheet.wait_asked(at, "Claude wants to use Edit")
+    assert_asked_inertly(sheet)
+    sheet.press(at, "Allow once")
+    sheet.wait_done(at)
+
+    desk.answers(Reply(ToolUse("AskUserQuestion", {"questions": questions(texts)})), "Thanks.")
+    at = sheet.start("Ask")
+    sheet.wait_asked(at, "0. ")
+    assert_asked_inertly(sheet)
+    sheet.say(at, reason)
+    sheet.press(at, "Answer in own words")
+    sheet.wait_asked(at, "4. ")
+    assert_asked_inertly(sheet)
+    for box in sheet.question(at).get_by_role("checkbox").all():
+        box.check()
+    sheet.press(at, "Answer")
+    sheet.wait_done(at)
+
+    desk.answers(Reply(ToolUse("ExitPlanMode", {"plan": closed})), "Carried out.")
+    at = sheet.start("%permission-mode plan\nPlan")
+    sheet.wait_asked(at, "Claude has a plan")
+    assert_asked_inertly(sheet)
+    sheet.press(at, "Approve the plan")
+    sheet.wait_done(at)
+
+    sheet.run(f"%attach {IMAGE.format('attached')}\nSee")
+    sheet.run(f"![{IMAGE.format('pasted')}](data:image/png;base64,AAAA) See")
+    sheet.wait_unasked(at)
+    sheet.save(desk.notebook, desk.server)
+    assert_trusted(sheet)
+    assert_inert(sheet)
+    sheet = desk.reopen()
+    assert_trusted(sheet)
+    assert_inert(sheet)
+    assert [url for url in asked if "/leak" in url] == []
+    if desk.front is LAB:  # an export is the same whoever wrote the notebook
+        assert_export_inert(desk.server.root / desk.notebook, bench, tmp_path)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from hotclaude_kernel.launching import BASE_ARGV, PROCESS_ENV
+from hotclaude_kernel.launching import BASE_ARGV, PROCESS_ENV, REQUIRED_ENV
 from hotclaude_kernel.protocol import request_frame, user_frame
 from hotclaude_kernel.turn import Settings
 
@@ -54,7 +54,7 @@ class Pipe:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=arena.work(name),
-            env=PROCESS_ENV | arena.env(name),
+            env=PROCESS_ENV | arena.env(name) | REQUIRED_ENV,
             start_new_session=True,
             bufsize=1 << 18,
         )
@@ -112,7 +112,7 @@ def cold_turn(arena: Arena, name: str, session_id: str, prompt: str, *, resume: 
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=arena.work(name),
-        env=PROCESS_ENV | arena.env(name),
+        env=PROCESS_ENV | arena.env(name) | REQUIRED_ENV,
         start_new_session=True,
     )
     first = 0.0

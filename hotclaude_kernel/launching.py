@@ -36,12 +36,16 @@ DEFAULT_FLAGS = ("--permission-mode", "default", "--thinking-display", "summariz
 
 # What a process needs to serve a notebook, unless the user's environment says otherwise.
 PROCESS_ENV = {
-    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # `idle` ends a turn
     "CLAUDE_CODE_STARTUP_FAILURE_RESULTS": "1",  # a refused start says why
     "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true",
-    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a turn's work ends within the turn
     "CLAUDE_CODE_MAX_RETRIES": "4",  # about 9 s to failure; the binary's own 10 take three minutes
     "DISABLE_AUTOUPDATER": "1",
+}
+# What the kernel can't do without, whatever the environment says.
+REQUIRED_ENV = {
+    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # `idle` ends a turn
+    # A turn's work ends within the turn: what came later would stand in another cell's answer.
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
 }
 # Set by a surrounding Claude Code session; with them the process would think it is inside it.
 FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
@@ -119,8 +123,8 @@ def _parent_death_signal() -> Any:
 
 
 def process_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the process: the user's, with ours below and without foreign."""
-    env = {**PROCESS_ENV, **environ}
+    """Return the environment of the process: the user's, ours below and above, without foreign."""
+    env = {**PROCESS_ENV, **environ, **REQUIRED_ENV}
     for name in FOREIGN_ENV:
         env.pop(name, None)
     return env

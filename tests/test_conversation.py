@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver import ModelServer, Request
     from hotclaude_kernel.turn import Turn
 
 pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]
@@ -142,6 +142,41 @@ class TestTurns:
         use = ToolUse("Bash", {"command": "touch made", "description": "make it"})
         server.model = Script([Reply(use), Reply("went on")])
         assert (await ask("make it")).text == "went on"
+
+
+class TestBackground:
+    @pytest.mark.parametrize("background", [True, False])
+    async def test_a_subagent_ends_within_its_turn(
+        self,
+        ask: Asked,
+        server: ModelServer,
+        monkeypatch: pytest.MonkeyPatch,
+        background: bool,
+    ) -> None:
+        """Even where it was asked to go on by itself, and the environment allows it."""
+        monkeypatch.setenv("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "0")
+        use = ToolUse(
+            "Task",
+            {
+                "description": "look around",
+                "prompt": "SUB please look",
+                "subagent_type": "general-purpose",
+                "run_in_background": background,
+            },
+        )
+
+        def model(request: Request) -> Reply:
+            if "SUB please" in request.prompt:
+                return Reply("the report of the subagent")
+            return Reply("done") if request.tool_results else Reply(use)
+
+        server.model = model
+        turn = await ask("delegate")
+        assert turn.text == "done"
+        assert "the report of the subagent" in ask.kinds(protocol.ToolResult)[-1].text
+        server.model = Script([], default="fine")
+        assert (await ask("next")).text == "fine"
+        assert ask.conversation.take_notices() == []
 
 
 class TestInterrupt:

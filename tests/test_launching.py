@@ -86,3 +86,19 @@ class TestConfigured:
 def test_the_default_flags_are_those_of_default_settings() -> None:
     """They are written out so that the process can be started before `turn` is imported."""
     assert list(launching.DEFAULT_FLAGS) == Settings().argv()
+
+
+class TestEnvironment:
+    def test_the_users_own_settings_count(self) -> None:
+        assert (
+            launching.process_env({"CLAUDE_CODE_MAX_RETRIES": "9"})["CLAUDE_CODE_MAX_RETRIES"]
+            == "9"
+        )
+
+    def test_but_not_over_what_the_kernel_needs(self) -> None:
+        env = launching.process_env(dict.fromkeys(launching.REQUIRED_ENV, "0"))
+        assert set(env.values()) & {"0"} == set()
+
+    def test_a_surrounding_session_is_not_inherited(self) -> None:
+        env = launching.process_env(dict.fromkeys(launching.FOREIGN_ENV, "1"))
+        assert not set(launching.FOREIGN_ENV) & set(env)

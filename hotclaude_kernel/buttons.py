@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from .session import PermissionRequest
 
+# What a front end shows that has no widgets.
+WAITING = (
+    "Waiting for your decision. This front end needs ipywidgets to ask for it; "
+    "an interrupt withdraws the question."
+)
 WIDE = {"width": "auto", "max_width": "40em"}
 
 
@@ -86,7 +91,7 @@ class ButtonAsker:
     async def _ask(self, form: Form, widgets: list[Any]) -> Any:
         box = form.column(*widgets)
         try:
-            self._show(box._repr_mimebundle_() | {"text/plain": "Waiting for your decision."})
+            self._show(box._repr_mimebundle_() | {"text/plain": WAITING})
             return await form.answer
         finally:
             self._hide()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # What the binary offers today; a running session knows better once it has answered a turn.
 BUILTIN_TOOLS = (
-    "Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Task", "TodoWrite", "WebFetch",
-    "WebSearch", "Write",
+    "Agent", "Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Task", "TodoWrite",
+    "WebFetch", "WebSearch", "Write",
 )  # fmt: skip
 DEFAULT = "default"
 

@@ -26,6 +26,8 @@ from hotclaude_kernel.modelserver.replies import Gate
 from .conftest import Cell, Notebook, open_notebook, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hotclaude_kernel.modelserver import ModelServer
 
 pytestmark = pytest.mark.kernel
@@ -165,13 +167,15 @@ class TestStreaming:
 
 
 class TestInterrupt:
-    def interrupted(self, notebook: Notebook, server: ModelServer, how: Any) -> Cell:
-        gate = Gate()
-        server.model = Script([Reply("half a sentence ", Wait(gate))], default="next")
+    def interrupted(self, notebook: Notebook, server: ModelServer, how: Callable[[], None]) -> Cell:
+        """Interrupt a cell, once, when its first words are shown."""
+        server.model = Script([Reply("half a sentence ", Wait(Gate()))], default="next")
+        done: list[bool] = []
 
         def hook(message: dict[str, Any]) -> None:
-            if "half" in str(message["content"].get("data", "")) and not gate.is_open:
-                gate.open() if how is None else how()
+            if "half" in str(message["content"].get("data", "")) and not done:
+                done.append(True)
+                how()
 
         return notebook.run("go", hook=hook)
 

@@ -68,8 +68,8 @@ def replies(entries: dict[str, str]) -> list[Reply]:
     ]
 
 
-def assert_asked_inertly(sheet: Sheet) -> None:
-    """See that nothing ran while a question is pending; its buttons are left alone."""
+def assert_nothing_ran(sheet: Sheet) -> None:
+    """See that nothing ran, and press nothing: a question may be pending."""
     assert executions(sheet.page) == []
     assert sheet.page.locator(FORBIDDEN).count() == 0
 
@@ -248,23 +248,23 @@ def test_questions_decisions_and_cards_are_inert(desk: Desk, bench: Bench, tmp_p
 
     desk.answers(Reply(ToolUse("Edit", edit)), Reply(ToolUse("Edit", edit)), "Edited.")
     at = sheet.ask_permission("Edit")
-    assert_asked_inertly(sheet)
+    assert_nothing_ran(sheet)
     sheet.say(at, reason)
     sheet.press(at, "Deny")
     sheet.wait_text(at, "denied")
     sheet.wait_asked(at, "Claude wants to use Edit")
-    assert_asked_inertly(sheet)
+    assert_nothing_ran(sheet)
     sheet.press(at, "Allow once")
     sheet.wait_done(at)
 
     desk.answers(Reply(ToolUse("AskUserQuestion", {"questions": questions(texts)})), "Thanks.")
     at = sheet.start("Ask")
     sheet.wait_asked(at, "0. ")
-    assert_asked_inertly(sheet)
+    assert_nothing_ran(sheet)
     sheet.say(at, reason)
     sheet.press(at, "Answer in own words")
     sheet.wait_asked(at, "4. ")
-    assert_asked_inertly(sheet)
+    assert_nothing_ran(sheet)
     for box in sheet.question(at).get_by_role("checkbox").all():
         box.check()
     sheet.press(at, "Answer")
@@ -273,12 +273,10 @@ def test_questions_decisions_and_cards_are_inert(desk: Desk, bench: Bench, tmp_p
     desk.answers(Reply(ToolUse("ExitPlanMode", {"plan": closed})), "Carried out.")
     at = sheet.start("%permission-mode plan\nPlan")
     sheet.wait_asked(at, "Claude has a plan")
-    assert_asked_inertly(sheet)
+    assert_nothing_ran(sheet)
     sheet.press(at, "Approve the plan")
     sheet.wait_done(at)
 
-    sheet.run(f"%attach {IMAGE.format('attached')}\nSee")
-    sheet.run(f"![{IMAGE.format('pasted')}](data:image/png;base64,AAAA) See")
     sheet.wait_unasked(at)
     sheet.save(desk.notebook, desk.server)
     assert_trusted(sheet)
@@ -286,6 +284,11 @@ def test_questions_decisions_and_cards_are_inert(desk: Desk, bench: Bench, tmp_p
     sheet = desk.reopen()
     assert_trusted(sheet)
     assert_inert(sheet)
+    # Not to be pressed: of the folder in an error's text JupyterLab makes a link that opens it.
+    assert "onerror" in sheet.run(f"%attach {IMAGE.format('attached')}\nSee")
+    assert "onerror" in sheet.run(f"![{IMAGE.format('pasted')}](data:image/png;base64,AAAA) See")
+    assert_nothing_ran(sheet)
+    sheet.save(desk.notebook, desk.server)
     assert [url for url in asked if "/leak" in url] == []
     if desk.front is LAB:  # an export is the same whoever wrote the notebook
         assert_export_inert(desk.server.root / desk.notebook, bench, tmp_path)

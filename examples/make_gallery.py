@@ -27,6 +27,15 @@ from hotclaude_kernel.modelserver import Failure, ModelServer, Reply, Script, Th
 NOTEBOOK = Path(__file__).with_name("gallery.ipynb")
 MODEL = "hotclaude-demo"
 DEADLINE_S = 60
+# As a front end saves it: it names the exporter of `nbconvert --to script`.
+LANGUAGE = {
+    "codemirror_mode": "markdown",
+    "file_extension": ".md",
+    "mimetype": "text/x-markdown",
+    "name": "markdown",
+    "nbconvert_exporter": "hotclaude-markdown",
+    "pygments_lexer": "markdown",
+}
 
 TITLE = """# Gallery
 
@@ -296,7 +305,7 @@ def environment(home: Path, url: str) -> dict[str, str]:
 def notebook() -> Any:
     """Return the notebook, not yet run."""
     spec = {"name": "hotclaude", "display_name": "Hot Claude", "language": "markdown"}
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": spec, "language_info": LANGUAGE})
     made.cells = [nbformat.v4.new_markdown_cell(TITLE, id="title")]
     made.cells += [
         nbformat.v4.new_code_cell(source, id=f"cell-{number}")

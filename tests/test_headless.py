@@ -83,6 +83,15 @@ class TestExports:
         assert text.startswith("> show:\n>\n> ```\n> a fence\n> ```\n\n# An answer")
         assert "<div" not in text
 
+    def test_as_a_script_it_is_that_markdown_too(
+        self, nb: Any, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "nb.ipynb"
+        nbformat.write(nb, path)
+        convert = ["jupyter", "nbconvert", "--to", "script", str(path)]
+        subprocess.run(convert, env=env, check=True, capture_output=True)
+        assert ANSWER.read_text().strip() in path.with_suffix(".md").read_text()
+
     def test_nbconvert_knows_it_by_name(self, nb: Any, env: dict[str, str], tmp_path: Path) -> None:
         path = tmp_path / "nb.ipynb"
         nbformat.write(nb, path)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import queue
 import subprocess
@@ -580,14 +579,6 @@ class TestDemo:
         assert isinstance(reply.blocks[0], Thinking)
 
 
-def claude_binary() -> Path | None:
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    if spec is None or spec.origin is None:
-        return None
-    path = Path(spec.origin).parent / "_bundled" / "claude"
-    return path if path.exists() else None
-
-
 class Claude:
     """The real binary on pipes, pointed at a model server, in an environment of its own."""
 
@@ -664,11 +655,8 @@ def server() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def claude(server: ModelServer, tmp_path: Path) -> Iterator[Claude]:
-    binary = claude_binary()
-    if binary is None:
-        pytest.skip("no claude binary: install the extra `bundled`")
-    running = Claude(binary, server.url, tmp_path)
+def claude(server: ModelServer, tmp_path: Path, binary: str) -> Iterator[Claude]:
+    running = Claude(Path(binary), server.url, tmp_path)
     yield running
     running.close()
 

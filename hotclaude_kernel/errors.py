@@ -14,6 +14,9 @@ HotClaudeError
 │   ├── Interrupted       the user stopped it
 │   └── Crashed           the process died in the middle
 ├── ConversationLost      it can't be resumed; nothing was sent
+├── BudgetReached         it would cost more than was granted; nothing was sent
+├── StoreError            the record can't be read or written
+│   └── StoreTooNew       a newer hotclaude wrote it
 └── UsageError            a line of the cell that can't be followed
 ```
 
@@ -100,6 +103,18 @@ class Crashed(TurnError):
 
 class ConversationLost(HotClaudeError):
     """The conversation can't be resumed. Nothing was sent."""
+
+
+class BudgetReached(HotClaudeError):
+    """The turn would go over what `%budget` grants. Nothing was sent."""
+
+
+class StoreError(HotClaudeError):
+    """The record can't be read or written."""
+
+
+class StoreTooNew(StoreError):
+    """A newer hotclaude wrote the record; it is left as it is."""
 
 
 class UsageError(HotClaudeError):

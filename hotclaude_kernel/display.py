@@ -22,8 +22,8 @@ from .parts import (
     literal,
     report_bundle,
     small,
-    whole,
 )
+from .protocol import whole
 from .sections import MOST_CHARACTERS, Prose
 
 if TYPE_CHECKING:
@@ -207,6 +207,10 @@ class NotebookPage(Page):
     def report(self, source: str) -> None:
         """Show Markdown of ours, as an output of its own."""
         self._show_own(lambda: self._output.show(report_bundle(source), uuid.uuid4().hex))
+
+    def display(self, data: Data) -> None:
+        """Show a bundle of ours, as an output of its own."""
+        self._show_own(lambda: self._output.show(data, uuid.uuid4().hex))
 
     def value(self, text: str) -> None:
         """Show a value that was asked for."""
@@ -401,6 +405,11 @@ class ConsolePage(Page):
         """Display Markdown of ours: consoles print it as it stands, which is readable."""
         self._throttle.fire(UPDATE_S)
         self._output.show(report_bundle(source), uuid.uuid4().hex)
+
+    def display(self, data: Data) -> None:
+        """Display a bundle of ours: consoles print its plain text."""
+        self._throttle.fire(UPDATE_S)
+        self._output.show(data, uuid.uuid4().hex)
 
     def value(self, text: str) -> None:
         """Show a value that was asked for."""

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import protocol
-from .parts import Data, retry_text, whole
+from .parts import Data, retry_text
+from .protocol import whole
 
 if TYPE_CHECKING:
     from .cards import Card
@@ -202,6 +203,9 @@ class Page:
 
     def report(self, source: str) -> None:
         """Show Markdown of ours."""
+
+    def display(self, data: Data) -> None:
+        """Show a bundle of ours."""
 
     def value(self, text: str) -> None:
         """Show a value that was asked for."""

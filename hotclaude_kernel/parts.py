@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 Data = dict[str, str]
 
 
-def whole(text: str) -> str:
-    """Return `text` with surrogate pairs joined and lone ones replaced; most text has none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
 def bundle(html: str, plain: str) -> Data:
     """Return the MIME bundle of a finished output."""
     return {"text/html": markdown.wrap(html), "text/plain": plain}

@@ -61,6 +61,15 @@ def dumps(frame: Mapping[str, Any]) -> bytes:
     return json.dumps(frame, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def whole(text: str) -> str:
+    """Return `text` with surrogate pairs joined and lone ones replaced; most text has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 # --- what we write ---------------------------------------------------------------------------
 
 

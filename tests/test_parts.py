@@ -21,9 +21,8 @@ from hotclaude_kernel.parts import (
     literal,
     retry_text,
     small,
-    whole,
 )
-from hotclaude_kernel.protocol import Retry, Usage
+from hotclaude_kernel.protocol import Retry, Usage, whole
 from hotclaude_kernel.turn import Clock, Prompt, Turn
 from tests.hostile import corpus, violations
 

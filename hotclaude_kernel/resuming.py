@@ -1,0 +1,139 @@
+"""Where the record lies, and a transcript made from it: what a start needs before all imports.
+
+`claude` resumes any transcript it is given by path, and the next request is byte for byte what it
+would have been in the process that wrote it. So the record holds what each turn added to its
+transcript, and each process that goes on from a turn is given a file of its own, made of the turns
+up to there: no two processes ever write one transcript, and a half turn is in none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # `typing` is an import too
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+SCHEMA = 1  # the newest migration of `store`; a test holds the two together
+
+CHAIN = """
+    with recursive up(id, parent, entries, back) as (
+        select id, parent, entries, 0 from turn where id = ?
+        union all
+        select t.id, t.parent, t.entries, up.back + 1 from turn t join up on t.id = up.parent
+    )
+    select b.data from up join blob b on b.digest = up.entries order by up.back desc
+"""
+# The branch that a notebook's next kernel goes on with, unless another kernel holds it.
+HEAD = """
+    select b.turn, s.flags, h.kernel
+    from notebook n
+    join branch b on b.notebook = n.id and b.name = n.branch
+    join turn t on t.id = b.turn
+    join settings s on s.digest = t.settings
+    left join holder h on h.notebook = n.id and h.branch = n.branch
+    where n.path = ?
+"""
+
+
+def store_path() -> str:
+    """Return where the record lies: `HOTCLAUDE_STORE`, or in the user's data folder."""
+    named = os.environ.get("HOTCLAUDE_STORE")
+    if named:
+        return os.path.abspath(os.path.expanduser(named))
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        folder = os.path.join(home, "Library", "Application Support")
+    else:
+        folder = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    return os.path.join(folder, "hotclaude", "store.db")
+
+
+def sessions_folder(store: str) -> str:
+    """Return where the transcripts of running processes lie."""
+    return os.path.join(os.path.dirname(store), "sessions")
+
+
+def chain(connection: sqlite3.Connection, turn: int) -> list[bytes]:
+    """Return what each turn from the first to this one added to its transcript."""
+    import zlib
+
+    return [zlib.decompress(data) for (data,) in connection.execute(CHAIN, (turn,))]
+
+
+def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> str:
+    """Write a transcript for one process to go on from; return its path."""
+    import re
+
+    session = re.compile(rb'"sessionId":"[^"\\]*"')
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, f"{session_id}.jsonl")
+    named = b'"sessionId":"%s"' % session_id.encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.writelines(session.sub(named, lines) for lines in entries)
+    return path
+
+
+def head_of(notebook: str, store: str) -> tuple[int, str, str | None, list[bytes]] | None:
+    """Return where a notebook goes on: turn, the flags it was asked under, the kernel that holds
+    it, and the transcript. `None` where nothing is recorded of it; nothing is written.
+    """
+    if not os.path.exists(store):
+        return None
+    import sqlite3
+    import zlib
+
+    try:
+        connection = sqlite3.connect(f"file:{_quoted(store)}?mode=ro", uri=True, timeout=1.0)
+    except sqlite3.Error:
+        return None
+    try:
+        if connection.execute("pragma user_version").fetchone()[0] != SCHEMA:
+            return None
+        row = connection.execute(HEAD, (notebook,)).fetchone()
+        return None if row is None else (*row, chain(connection, row[0]))
+    except (sqlite3.Error, zlib.error):
+        return None
+    finally:
+        connection.close()
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def this_kernel() -> str:
+    """Return what tells this process from every other: its pid, and when it started."""
+    return f"{os.getpid()}:{started(os.getpid())}"
+
+
+def started(pid: int) -> int:
+    """Return when a process started, in clock ticks since the boot; 0 where that can't be told."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b") ")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def runs(kernel: str) -> bool:
+    """Return whether the process of a `this_kernel` is still there."""
+    pid, _, ticks = kernel.partition(":")
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        pass  # it is somebody else's, but it is there
+    except (OSError, ValueError):
+        return False
+    return ticks in ("0", str(started(int(pid)))) and not _zombie(int(pid))
+
+
+def _zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] == b"Z"
+    except OSError:
+        return False

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import sys
 
-from .launching import let_go, listen, prespawn_default
+from .launching import let_go, listen, prespawn
 
 
 def main() -> None:
     """Run the kernel until it is shut down."""
-    prespawned = prespawn_default(sys.argv)
+    early = prespawn(sys.argv)
     listening = listen(sys.argv)
     from .app import HotClaudeApp
 
     if not HotClaudeApp.takes_ports():
         let_go(listening)
     app = HotClaudeApp.instance()
-    app.prespawned, app.listening = prespawned, listening
+    app.prespawned, app.listening = early, listening
     app.initialize()
     app.start()
 

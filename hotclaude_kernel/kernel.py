@@ -8,17 +8,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import traitlets
-
 from . import __version__, asking, attachments, buttons, editing, magics, markdown
 from .cell import CellOutput
+from .configured import ConfiguredKernel
 from .conversation import Conversation
 from .display import ConsolePage, NotebookPage
 from .errors import HotClaudeError, Interrupted, UsageError
+from .launching import NOTEBOOK_ENV
 from .parts import error_lines, footer
 from .protocol import Decided, ToolResult
-from .serving import ServingKernel
-from .turn import PERMISSION_MODES, RESTRICTED, RESTRICTED_LOCKS, Prompt, Settings, Turn
+from .turn import RESTRICTED_LOCKS, Prompt, Turn
 
 if TYPE_CHECKING:
     from .page import Page
@@ -33,7 +32,7 @@ SHOWN_AGAIN = (
 )
 
 
-class HotClaudeKernel(ServingKernel):
+class HotClaudeKernel(ConfiguredKernel):
     """A kernel whose cells are turns of one conversation with one live claude process."""
 
     implementation = "hotclaude"
@@ -51,66 +50,17 @@ class HotClaudeKernel(ServingKernel):
         "nbconvert_exporter": "hotclaude-markdown",
     }
 
-    model = traitlets.Unicode(
-        None, allow_none=True, help="Model: a name `%model` lists, or an id."
-    ).tag(config=True)
-    effort = traitlets.Unicode(None, allow_none=True, help="Effort, as `%effort` takes it.").tag(
-        config=True
-    )
-    system = traitlets.Unicode(
-        None, allow_none=True, help="System prompt in place of Claude Code's own."
-    ).tag(config=True)
-    append_system = traitlets.Unicode(
-        None, allow_none=True, help="Text that follows Claude Code's own system prompt."
-    ).tag(config=True)
-    tools = traitlets.List(
-        traitlets.Unicode(), None, allow_none=True, help="Tools to offer; [] for none."
-    ).tag(config=True)
-    allowed_tools = traitlets.List(
-        traitlets.Unicode(), help="Tools, or rules like Bash(git *), that are allowed unasked."
-    ).tag(config=True)
-    permission_mode = traitlets.Enum(
-        PERMISSION_MODES, "default", help="What Claude may do unasked."
-    ).tag(config=True)
-    fallback_model = traitlets.Unicode(
-        None, allow_none=True, help="Model to use while the first is overloaded."
-    ).tag(config=True)
-    max_turns = traitlets.Int(
-        None, allow_none=True, help="Model requests one cell may take, tools included."
-    ).tag(config=True)
-    setting_sources = traitlets.List(
-        traitlets.Unicode(),
-        None,
-        allow_none=True,
-        help="Which of user, project and local settings are read; all by default, [] for none.",
-    ).tag(config=True)
-    mcp_config = traitlets.Unicode(None, allow_none=True, help="MCP servers: a file, or JSON.").tag(
-        config=True
-    )
-    extra_args = traitlets.List(
-        traitlets.Unicode(), help="Further arguments of the claude binary."
-    ).tag(config=True)
-    cli = traitlets.Unicode("", help="The claude binary; else HOTCLAUDE_CLI, PATH, bundled.").tag(
-        config=True
-    )
-    restricted = traitlets.Bool(
-        False,
-        help="Hold conversations to reading: nothing asked, no settings of the folder.",
-    ).tag(config=True)
-    stall_timeout = traitlets.Float(
-        60.0, help="Seconds that the API may be silent while it owes an answer."
-    ).tag(config=True)
-    footer = traitlets.Bool(True, help="Whether a turn's numbers are shown below it.").tag(
-        config=True
-    )
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.conversation = Conversation(
-            self._settings(),
+            self.settings(),
             binary=self.cli,
             stall_timeout_s=self.stall_timeout,
             prespawned=getattr(self.parent, "prespawned", None),
+            notebook=os.environ.get(NOTEBOOK_ENV),
+            store=self.store,
+            limits=self.limits(),
+            rerun=self.rerun,
         )
         if self.restricted:
             self.conversation.locked = RESTRICTED_LOCKS
@@ -121,26 +71,6 @@ class HotClaudeKernel(ServingKernel):
         self._page: Page | None = None
         self._shown_to: dict[str, set[str]] = {}
         self._decided: dict[str, str] = {}  # what was decided on a tool use
-
-    def _settings(self) -> Settings:
-        settings = self._configured_settings()
-        return settings.changed(**RESTRICTED) if self.restricted else settings
-
-    def _configured_settings(self) -> Settings:
-        return Settings(
-            model=self.model,
-            effort=self.effort,
-            system=self.system,
-            append_system=self.append_system,
-            tools=None if self.tools is None else tuple(self.tools),
-            allowed_tools=tuple(self.allowed_tools),
-            permission_mode=self.permission_mode,
-            fallback_model=self.fallback_model,
-            max_turns=self.max_turns,
-            setting_sources=None if self.setting_sources is None else tuple(self.setting_sources),
-            mcp_config=self.mcp_config,
-            extra_args=tuple(self.extra_args),
-        )
 
     # --- a cell ------------------------------------------------------------------------------
 
@@ -203,6 +133,7 @@ class HotClaudeKernel(ServingKernel):
             answer = await magics.run(line, self.conversation)
             value = answer.value
             images += [answer.attach] if answer.attach else []
+            text = _with_prompt(text, answer)
             _show_answer(answer, page, output, reply)
         if text.strip():
             prompt = self._prompt(text, images, cell_id)
@@ -227,6 +158,8 @@ class HotClaudeKernel(ServingKernel):
             self._shown_to[turn.uuid].add(client)
             return turn
         self._permit_by(page, self._asker(page, prompt, parent, allow_stdin))
+        self.conversation.stand_for(prompt)
+        self._say_notices(page)
         if not self.conversation.ready:
             page.status("Starting claude…")
         asked = len(self.conversation.turns)
@@ -236,11 +169,14 @@ class HotClaudeKernel(ServingKernel):
             page.close()
             for turn in self.conversation.turns[asked:]:
                 self._shown_to.setdefault(turn.uuid, set()).add(client)
-            for notice in self.conversation.take_notices():
-                page.note(notice)
+            self._say_notices(page)
         if self.footer:
             page.note(footer(turn, dollars=self._dollars))
         return turn
+
+    def _say_notices(self, page: Page) -> None:
+        for notice in self.conversation.take_notices():
+            page.note(notice)
 
     def _unseen(self, prompt: Prompt, client: str) -> Turn | None:
         """Return the finished turn of this unchanged cell, if this page has not had it yet.
@@ -254,10 +190,12 @@ class HotClaudeKernel(ServingKernel):
         turn = next(turns, None)
         if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
+        if not any(node.id == turn.node for node in self.conversation.branches.path):
+            return None
         return None if client in self._shown_to.get(turn.uuid, ()) else turn
 
     def _show_again(self, turn: Turn, page: Page) -> None:
-        for event in turn.events:
+        for event in self.conversation.events_of(turn):
             page.take(event)
             if isinstance(event, ToolResult) and (said := self._decided.get(event.tool_use_id)):
                 page.decided(event.tool_use_id, said)
@@ -298,7 +236,7 @@ class HotClaudeKernel(ServingKernel):
                 decision, said = await asking.decide(request, asker, card)
             self._decided[request.tool_use_id] = said
             decided = Decided(tool_use_id=request.tool_use_id, decision=said)
-            self.conversation.turns[-1].events.append(decided)  # for when the turn is shown again
+            self.conversation.decided(decided)
             page.take(decided)
             return decision
 
@@ -354,7 +292,11 @@ class HotClaudeKernel(ServingKernel):
         """Take over the process as soon as the loop runs, and load what the first answer needs."""
         super().start()
         threading.Thread(target=markdown.preload, daemon=True, name="preload").start()
-        self.io_loop.add_callback(self.conversation.warm)
+        self.io_loop.add_callback(self._begin)
+
+    def _begin(self) -> None:
+        self.conversation.warm()
+        self._sweeping = asyncio.ensure_future(self.conversation.sweep())
 
     def interrupt(self) -> None:
         """Stop the turn, or whatever the cell waits for before it."""
@@ -434,6 +376,18 @@ def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> Noteboo
     return ConsolePage(output) if cell_id is None and allow_stdin else NotebookPage(output)
 
 
+def _with_prompt(text: str, answer: magics.Answer) -> str:
+    """Return the cell's prompt: its own, or the one that a `%` line of it stands for."""
+    if not answer.prompt:
+        return text
+    if text.strip():
+        raise UsageError(
+            f"{answer.prompt.split()[0]} is a turn of its own",
+            hint="Write the prompt in a cell below.",
+        )
+    return answer.prompt
+
+
 def _show_answer(answer: magics.Answer, page: Page, output: CellOutput, reply: Frame) -> None:
     if answer.clear:
         page.clear()
@@ -443,6 +397,8 @@ def _show_answer(answer: magics.Answer, page: Page, output: CellOutput, reply: F
         output.stream(answer.warning + "\n", "stderr")
     if answer.note:
         page.note(answer.note)
+    if answer.display:
+        page.display(answer.display)
     if answer.report:
         page.report(answer.report)
     if answer.page:

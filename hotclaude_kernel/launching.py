@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 
+from . import resuming
 from .errors import ClaudeNotFound
 
 TYPE_CHECKING = False  # `typing` is an import too
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONFIG_NAME = "hotclaude_config"
+NOTEBOOK_ENV = "JPY_SESSION_NAME"  # the notebook's path, from Jupyter Server
+TOKEN_ENV = "HOTCLAUDE_PROCESS"
 
 BASE_ARGV = (
     "-p",
@@ -55,37 +58,75 @@ BACKLOG = 100
 
 
 class Prespawned:
-    """A process that was started before anyone asked, and how it was started."""
+    """A process that was started before anyone asked, and how it was started.
 
-    def __init__(self, argv: tuple[str, ...], session_id: str) -> None:
-        self.argv = argv
-        self.cwd = os.getcwd()
+    `turn` is the recorded turn that it goes on from, `file` the transcript made for it; a new
+    conversation has neither.
+    """
+
+    def __init__(
+        self,
+        flags: tuple[str, ...],
+        session_id: str,
+        *,
+        cwd: str,
+        turn: int | None = None,
+        file: str = "",
+    ) -> None:
+        self.flags = flags
+        self.cwd = cwd
         self.session_id = session_id
-        self.process = start_process(argv, self.cwd, process_env(os.environ))
+        self.turn = turn
+        self.file = file
+        self.token = new_token()
+        where = ("--resume", file) if file else ("--session-id", session_id)
+        argv = (find_claude(), *BASE_ARGV, *flags, *where)
+        self.process = start_process(argv, cwd, process_env(os.environ, self.token))
 
 
-def prespawn_default(argv: list[str]) -> Prespawned | None:
-    """Start a process of default settings, if those will be the settings.
+def prespawn(argv: list[str]) -> Prespawned | None:
+    """Start the process that the first cell will want, as far as that can be told by now.
 
-    Where something is configured, the process is started once traitlets has read it. What is wrong
-    with the binary is told in the first cell, where it is seen.
+    It goes on where the notebook's conversation ended, or begins one of default settings. Where
+    something is configured, the process is started once traitlets has read it. What is wrong with
+    the binary is told in the first cell, where it is seen.
     """
     if configured(argv):
         return None
-    session_id = _new_id()
+    session_id = new_id()
     try:
-        binary = find_claude()
-        return Prespawned(
-            (binary, *BASE_ARGV, *DEFAULT_FLAGS, "--session-id", session_id), session_id
+        return _prespawn_resumed(session_id) or Prespawned(
+            DEFAULT_FLAGS, session_id, cwd=os.getcwd()
         )
     except (ClaudeNotFound, OSError):
         return None
 
 
-def _new_id() -> str:
+def _prespawn_resumed(session_id: str) -> Prespawned | None:
+    notebook = os.environ.get(NOTEBOOK_ENV)
+    store = resuming.store_path()
+    head = resuming.head_of(notebook, store) if notebook else None
+    if head is None:
+        return None
+    turn, settings, holder, entries = head
+    if holder and resuming.runs(holder):
+        return None  # another kernel's: the first cell forks it
+    import json
+
+    cwd, *flags = json.loads(settings)
+    file = resuming.write_transcript(resuming.sessions_folder(store), entries, session_id)
+    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), turn=turn, file=file)
+
+
+def new_id() -> str:
     """Return a random UUID; `uuid` takes 8 ms to import."""
     hexes = os.urandom(16).hex()
     return f"{hexes[:8]}-{hexes[8:12]}-4{hexes[13:16]}-a{hexes[17:20]}-{hexes[20:]}"
+
+
+def new_token() -> str:
+    """Return what tells a process and its children from every other, in their environment."""
+    return os.urandom(16).hex()
 
 
 def start_process(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -122,9 +163,9 @@ def _parent_death_signal() -> Any:
     return lambda: prctl(set_death_signal, signal.SIGTERM)
 
 
-def process_env(environ: Mapping[str, str]) -> dict[str, str]:
+def process_env(environ: Mapping[str, str], token: str = "") -> dict[str, str]:
     """Return the environment of the process: the user's, ours below and above, without foreign."""
-    env = {**PROCESS_ENV, **environ, **REQUIRED_ENV}
+    env = {**PROCESS_ENV, **environ, **REQUIRED_ENV, TOKEN_ENV: token}
     for name in FOREIGN_ENV:
         env.pop(name, None)
     return env

@@ -76,6 +76,7 @@ class Session:
         self.session_id = ""
         self.last_frame = time.monotonic()
         self.stray: list[Event] = []  # what came while no turn was running
+        self.tape: Callable[[Frame], None] | None = None  # hears each frame of the running turn
         self._transport = transport
         self._numbers = itertools.count(1)
         self._answers: dict[str, asyncio.Future[Frame]] = {}
@@ -259,6 +260,8 @@ class Session:
             return
         if not events:
             log.debug("skipped: %s/%s", frame.get("type"), frame.get("subtype"))
+        elif self.tape is not None:
+            self.tape(frame)
         for event in events:
             if self._turn_uuid is None:
                 self.stray.append(event)

@@ -51,7 +51,7 @@ class Transport(Protocol):
         """End it; `now` skips the wait for a turn that is still running. Bounded, idempotent."""
 
 
-def spawn(argv: Sequence[str], cwd: str) -> subprocess.Popen[bytes]:
+def spawn(argv: Sequence[str], cwd: str, token: str = "") -> subprocess.Popen[bytes]:
     """Start a process (see `launching.start_process`). Raises `ClaudeUnusable` if it can't be."""
     if not Path(cwd).is_dir():
         raise ClaudeUnusable(
@@ -59,7 +59,7 @@ def spawn(argv: Sequence[str], cwd: str) -> subprocess.Popen[bytes]:
             hint="Create it again, or choose another with `%cwd`.",
         )
     try:
-        return start_process(argv, cwd, process_env(os.environ))
+        return start_process(argv, cwd, process_env(os.environ, token))
     except OSError as error:
         raise ClaudeUnusable(
             f"{argv[0]} can't be started: {error.strerror}",

@@ -9,13 +9,24 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .protocol import Block, Usage
+from .protocol import (
+    Block,
+    Delta,
+    MessageStarted,
+    MessageStopped,
+    Requesting,
+    Retry,
+    ToolResult,
+    TurnStarted,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .errors import HotClaudeError
     from .protocol import Event, Frame
+    from .recording import Tape
 
 PERMISSION_MODES = ("default", "acceptEdits", "plan", "dontAsk", "auto", "bypassPermissions")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -186,6 +197,33 @@ class Turn:
     awaiting_api: bool = True
     patience_until: float = 0.0
     stalled: bool = False
+    # What it was asked under, which settings of a later cell don't change.
+    settings: Settings = field(default_factory=Settings)
+    node: int | None = None  # its place in the tree, once it has one
+    saved_s: float = 0.0  # what a warm process has saved it, against starting one for it
+    tape: Tape | None = None
+
+    def take(self, event: Event) -> None:
+        """Note an event; deltas are a preview and are not kept."""
+        match event:
+            case Delta():
+                if self.clock.first_text is None and event.kind == "text":
+                    self.clock.first_text = time.monotonic()
+                return
+            case TurnStarted():
+                self.model = event.model
+            case Requesting() | MessageStarted():
+                self.awaiting_api = True
+            case MessageStopped():
+                self.awaiting_api = False
+            case Retry():
+                self.patience_until = time.monotonic() + event.delay_s
+            case Block(parent=None, error=None):
+                self.last_uuid, self.model = event.uuid, event.model or self.model
+                self.clock.first_text = self.clock.first_text or time.monotonic()
+            case ToolResult(parent=None):
+                self.last_uuid = event.uuid
+        self.events.append(event)
 
     @property
     def text(self) -> str:

@@ -413,7 +413,7 @@ class TestCrash:
         assert (await ask("second")).text == "fresh"
         assert prompts(server) == ["second"]
 
-    async def test_a_lost_transcript_is_said_and_nothing_is_sent(
+    async def test_a_lost_transcript_is_made_again_from_the_record(
         self, ask: Asked, server: ModelServer, home: Path
     ) -> None:
         await ask("first")
@@ -422,8 +422,19 @@ class TestCrash:
         path.unlink()
         assert ask.conversation.pid
         os.kill(ask.conversation.pid, signal.SIGKILL)
+        assert (await ask("second")).status == "ok"
+        assert prompts(server) == ["first", "second"]
+
+    async def test_what_the_record_has_lost_is_said_and_nothing_is_sent(
+        self, ask: Asked, server: ModelServer
+    ) -> None:
+        await ask("first")
+        with ask.conversation.record.store._write() as db:
+            db.execute("update blob set data = x'00'")
+        assert ask.conversation.pid
+        os.kill(ask.conversation.pid, signal.SIGKILL)
         sent = len(server.requests)
-        with pytest.raises(ConversationLost, match="transcript is gone") as caught:
+        with pytest.raises(ConversationLost, match="can't be resumed") as caught:
             await ask("second")
         assert "%new" in caught.value.hint
         assert len(server.requests) == sent

@@ -683,7 +683,7 @@ class TestStart:
         """`launching` is all that runs before; it must not drag in what it is to overtake."""
         code = (
             "import sys, hotclaude_kernel.launching as l\n"
-            "p = l.prespawn_default([])\n"
+            "p = l.prespawn([])\n"
             "assert p.process.poll() is None\n"
             "assert 'ipykernel' not in sys.modules and 'IPython' not in sys.modules\n"
             "from hotclaude_kernel.transport import kill_unadopted\n"

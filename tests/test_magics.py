@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hotclaude_kernel import magics, markdown
+from hotclaude_kernel import magics, markdown, settingmagics
 from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
 from hotclaude_kernel.magics import Answer, Line, split
 from hotclaude_kernel.protocol import Usage
 from hotclaude_kernel.session import Greeting
+from hotclaude_kernel.tree import Branches
 from hotclaude_kernel.turn import EFFORTS, PERMISSION_MODES, Clock, Prompt, Settings, Turn
+from hotclaude_kernel.warm import Limits, Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +60,9 @@ class FakeConversation:
         self.resumes = 0
         self.renewed = 0
         self.dead: ProcessDied | None = None
+        self.branches = Branches()
+        self.pool = SimpleNamespace(asleep=False, tally=Tally(), limits=Limits())
+        self.record = SimpleNamespace(store=SimpleNamespace(path="/data/store.db"))
         self.use: Frame | None = {"totalTokens": 12_345, "maxTokens": 200_000, "percentage": 6}
 
     async def session(self) -> FakeSession:
@@ -68,8 +74,9 @@ class FakeConversation:
     async def change(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)
 
-    async def renew(self) -> None:
+    async def renew(self) -> str:
         self.renewed += 1
+        return ""
 
 
 def real(fake: FakeConversation) -> Conversation:
@@ -193,7 +200,7 @@ class TestFinding:
             assert f"%{name}" in caught.value.hint
 
     def test_an_underscore_is_as_good_as_a_hyphen(self) -> None:
-        assert magics.find("permission_mode") is magics.permission_mode
+        assert magics.find("permission_mode") is settingmagics.permission_mode
 
     async def test_a_question_mark_asks_for_the_help_and_changes_nothing(
         self, conversation: FakeConversation

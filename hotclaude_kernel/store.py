@@ -122,8 +122,8 @@ class Store:
                     node.id, node.parent, node.number, node.key, node.digest, whole(turn.prompt),
                     settings, node.status, node.uuid, node.compacted, whole(turn.answer),
                     turn.model, turn.cli, usage.input_tokens, usage.cache_read_tokens,
-                    usage.cache_write_tokens, usage.output_tokens, usage.context_window, usage.cost_usd, turn.first_text_s,
-                    turn.total_s, node.ended, entries, frames,
+                    usage.cache_write_tokens, usage.output_tokens, usage.context_window,
+                    usage.cost_usd, turn.first_text_s, turn.total_s, node.ended, entries, frames,
                 ),
             )  # fmt: skip
             (at,) = db.execute("select id from turn where node = ?", (node.digest,)).fetchone()

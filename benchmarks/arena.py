@@ -47,6 +47,7 @@ class Arena:
             "IPYTHONDIR": str(home / ".ipython"),
             "JUPYTER_CONFIG_DIR": str(home / ".jupyter"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "HOTCLAUDE_RECORD": "all",  # a turn that was asked in an earlier round is asked again
         }
 
     def work(self, name: str) -> str:

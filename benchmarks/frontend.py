@@ -6,6 +6,7 @@ on the wire are known.
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from jupyter_client.manager import KernelManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from .arena import Arena
 
@@ -53,6 +55,12 @@ class Cell:
         return shown
 
     @property
+    def plain(self) -> str:
+        """All plain text that was displayed, without later changes of it."""
+        shown = (m.content["data"] for m in self.messages if m.kind == "display_data")
+        return "\n".join(data.get("text/plain", "") for data in shown)
+
+    @property
     def size_bytes(self) -> int:
         """What all messages weigh."""
         return sum(message.size_bytes for message in self.messages)
@@ -68,14 +76,44 @@ class TimedManager(KernelManager):
         await super()._async_launch_kernel(kernel_cmd, **options)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notebook:
+    """A notebook on disk, and the ids of its cells, which no other notebook has."""
+
+    path: Path
+    cells: tuple[str, ...]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What tells a kernel, in its environment, which notebook it serves."""
+        return {"JPY_SESSION_NAME": str(self.path)}
+
+
+def new_notebook(arena: Arena, cells: int) -> Notebook:
+    """Write a notebook of so many cells."""
+    name = uuid.uuid4().hex
+    ids = tuple(f"{name}-{number}" for number in range(1, cells + 1))
+    path = arena.folder / f"{name}.ipynb"
+    path.write_text(json.dumps({"cells": [{"id": cell_id} for cell_id in ids]}))
+    return Notebook(path=path, cells=ids)
+
+
 class Frontend:
     """A kernel and a client of it. `began` is when its start was asked for."""
 
-    def __init__(self, arena: Arena, name: str, kernel_name: str) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        name: str,
+        kernel_name: str,
+        *arguments: str,
+        notebook: Notebook | None = None,
+    ) -> None:
         connection = arena.folder / f"{uuid.uuid4().hex}.json"
         self.manager = TimedManager(kernel_name=kernel_name, connection_file=str(connection))
+        env = arena.env(name) | (notebook.env if notebook else {})
         self.began = time.monotonic()
-        self.manager.start_kernel(env=arena.env(name), cwd=arena.work(name))
+        self.manager.start_kernel(env=env, cwd=arena.work(name), extra_arguments=list(arguments))
         self.client = self.manager.client()
         self.client.start_channels(hb=False)
         self._channels = {
@@ -106,9 +144,28 @@ class Frontend:
                 return time.monotonic()
         raise TimeoutError("the kernel does not get ready")
 
-    def ask(self, code: str) -> str:
-        """Send a cell and return the id of the request."""
-        return str(self.client.execute(code, allow_stdin=False))
+    def ask(self, code: str, cell_id: str | None = None) -> str:
+        """Send a cell, as JupyterLab does where it has an id; return the id of the request."""
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": True,
+        }
+        metadata = {} if cell_id is None else {"cellId": cell_id}
+        message = self.client.session.msg("execute_request", content, metadata=metadata)
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def run(self, code: str, cell_id: str | None = None) -> Cell:
+        """Run a cell to its end; it must not fail."""
+        cell = Cell()
+        self.finish(self.ask(code, cell_id), cell)
+        assert cell.reply is not None
+        assert cell.reply.content["status"] == "ok", cell.reply.content
+        return cell
 
     def wait(self, request: str, wanted: Callable[[Message], bool], cell: Cell) -> Message:
         """Read iopub into `cell` until a wanted message of this request comes, and return it."""
@@ -183,9 +240,15 @@ def shows(text: str) -> Callable[[Message], bool]:
 
 
 @contextmanager
-def open_frontend(arena: Arena, name: str, kernel_name: str = "hotclaude") -> Iterator[Frontend]:
+def open_frontend(
+    arena: Arena,
+    name: str,
+    kernel_name: str = "hotclaude",
+    *arguments: str,
+    notebook: Notebook | None = None,
+) -> Iterator[Frontend]:
     """Run a kernel with a client; it is shut down at the end, whatever happens."""
-    frontend = Frontend(arena, name, kernel_name)
+    frontend = Frontend(arena, name, kernel_name, *arguments, notebook=notebook)
     try:
         yield frontend
     finally:

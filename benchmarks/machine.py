@@ -31,17 +31,25 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def child(pid: int, name: str) -> int:
-    """Return the child of a process that runs the command `name`."""
+def children(pid: int) -> dict[int, str]:
+    """Return the children of a process, each with the command that it runs."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            is_child = int(_stat(int(entry.name))[1]) == pid
-            if is_child and (entry / "comm").read_text().strip() == name:
-                return int(entry.name)
+            if int(_stat(int(entry.name))[1]) == pid:
+                found[int(entry.name)] = (entry / "comm").read_text().strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
+    return found
+
+
+def child(pid: int, name: str) -> int:
+    """Return the child of a process that runs the command `name`."""
+    for found, command in children(pid).items():
+        if command == name:
+            return found
     raise LookupError(f"process {pid} has no child {name}")
 
 

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
 
 from hotclaude_kernel.modelserver import ModelServer, Reply, Request, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WORDS_PER_S = 200.0
 WANTED = re.compile(r"write (?P<count>\d+) (?P<unit>words|characters)")
@@ -54,6 +58,16 @@ def answer(request: Request) -> Reply:
     return Reply(Text(match["word"] if match else "ok"))
 
 
+def forgetful(server: ModelServer) -> Callable[[Request], Reply]:
+    """Return a model that lets go of what was asked: a thousand histories are a gigabyte."""
+
+    def model(request: Request) -> Reply:
+        server.requests.clear()
+        return answer(request)
+
+    return model
+
+
 def passages(characters: int) -> str:
     """Return at least so many characters of Markdown."""
     parts: list[str] = []
@@ -72,7 +86,8 @@ def words(count: int) -> str:
 
 def main() -> None:
     """Serve until standard input ends."""
-    with ModelServer(answer).in_thread() as server:
+    with ModelServer().in_thread() as server:
+        server.model = forgetful(server)
         print(server.url, flush=True)
         sys.stdin.read()
 

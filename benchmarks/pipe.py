@@ -42,11 +42,25 @@ def is_idle(frame: Frame) -> bool:
     return frame.get("subtype") == "session_state_changed" and frame.get("state") == "idle"
 
 
+def is_answer(frame: Frame) -> bool:
+    """Whether a frame answers a control request."""
+    return frame.get("type") == "control_response"
+
+
+def is_rewound(frame: Frame) -> bool:
+    """Whether a frame answers a rewind, which must not be refused."""
+    if not is_answer(frame):
+        return False
+    assert (frame["response"].get("response") or {}).get("rewound"), f"no rewind: {frame}"
+    return True
+
+
 class Pipe:
     """A hot process; every wait returns the moment (monotonic) of what was waited for."""
 
     def __init__(self, arena: Arena, name: str, *where: str) -> None:
         argv = (arena.binary, *BASE_ARGV, *Settings().argv(), *where)
+        self.asked: list[str] = []  # the uuid of each prompt in the history, since its start
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             argv,
@@ -69,7 +83,26 @@ class Pipe:
 
     def ask(self, prompt: str) -> float:
         """Send a prompt and return when."""
-        return self.send(user_frame(prompt, str(uuid.uuid4())))
+        self.asked.append(str(uuid.uuid4()))
+        return self.send(user_frame(prompt, self.asked[-1]))
+
+    def greet(self) -> float:
+        """Wait until the process is ready, as the kernel does; return when it was asked."""
+        sent = self.send(request_frame("greet", "initialize", {"hooks": None}))
+        self.wait(is_answer)
+        return sent
+
+    def rewind(self, turn: int) -> float:
+        """Cut the history before a turn, counted from 1, and wait; return when it was sent."""
+        fields = {
+            "target_message_uuid": self.asked[turn - 1],
+            "last_seen_user_message_uuid": self.asked[-1],
+            "interrupt_if_running": False,
+        }
+        sent = self.send(request_frame("rewind", "rewind_conversation", fields))
+        self.wait(is_rewound)
+        del self.asked[turn - 1 :]
+        return sent
 
     def interrupt(self) -> float:
         """Send an interrupt and return when."""

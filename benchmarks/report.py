@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .numbers import Samples
+    from .soak import Stretch
     from .volume import Volume
 
 Row = tuple[str, ...]
@@ -20,21 +21,23 @@ def table(head: Row, rows: Iterable[Row]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ruler, *rows)) + "\n"
 
 
-def samples_table(samples: Samples, *, unit: str, against: Mapping[str, str]) -> str:
+def samples_table(samples: Samples, *, unit: str, against: Mapping[str, Sequence[str]]) -> str:
     """Return medians and upper tenths; `against` names, by contender, whom it is compared to."""
     factor = 1000 if unit == "ms" else 1
     rows = []
     for label, values in samples.values.items():
-        name, _, what = label.partition(": ")
-        other = f"{against.get(name, '')}: {what}"
-        ratio = f"{samples.ratio(label, other):.2f}" if _pairs(samples, label, other) else ""
+        ratios = ", ".join(_ratios(samples, label, against))
         median, p90 = samples.median(label) * factor, samples.p90(label) * factor
-        rows.append((label, f"{median:.1f}", f"{p90:.1f}", str(len(values)), ratio))
+        rows.append((label, f"{median:.1f}", f"{p90:.1f}", str(len(values)), ratios))
     return table(("", f"median {unit}", f"p90 {unit}", "n", "ratio"), rows)
 
 
-def _pairs(samples: Samples, label: str, other: str) -> bool:
-    return len(samples.values.get(other, ())) == len(samples.values[label])
+def _ratios(samples: Samples, label: str, against: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    name, _, what = label.partition(": ")
+    for other in against.get(name, ()):
+        to = f"{other}: {what}"
+        if len(samples.values.get(to, ())) == len(samples.values[label]):
+            yield f"{samples.ratio(label, to):.2f} × {other}"  # noqa: RUF001
 
 
 def volume_table(volumes: Sequence[Volume]) -> str:
@@ -52,6 +55,34 @@ def _volume_row(volume: Volume) -> Row:
         f"{volume.cpu_s:.2f}",
         f"{volume.seconds:.2f}",
         f"{volume.raw_seconds:.2f}" if volume.raw_seconds else "",
+    )
+
+
+def soak_table(stretches: Sequence[Stretch]) -> str:
+    """Return what each stretch of turns cost, and what everything weighed at its end."""
+    head = (
+        "turns", "processes", "replaced", "kernel RSS MB", "kernel PSS MB", "claude RSS MB",
+        "raw RSS MB", "store KB", "kernel CPU ms/turn", "first text ms", "p90 ms", "raw ms",
+        "ratio",
+    )  # fmt: skip
+    return table(head, map(_stretch_row, stretches))
+
+
+def _stretch_row(stretch: Stretch) -> Row:
+    return (
+        f"{stretch.first}–{stretch.last}",  # noqa: RUF001
+        str(stretch.processes),
+        str(stretch.replaced),
+        f"{stretch.kernel_rss_mb:.1f}",
+        f"{stretch.kernel_pss_mb:.1f}",
+        f"{stretch.claude_rss_mb:.0f}",
+        f"{stretch.raw_rss_mb:.0f}",
+        f"{stretch.store_bytes / 1000:.0f}",
+        f"{stretch.cpu_s * 1000:.1f}",
+        f"{stretch.first_text_s * 1000:.1f}",
+        f"{stretch.p90_s * 1000:.1f}",
+        f"{stretch.raw_s * 1000:.1f}",
+        f"{stretch.ratio:.2f}",
     )
 
 

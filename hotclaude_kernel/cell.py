@@ -18,14 +18,18 @@ class CellOutput:
         self.parent = parent  # another one once the page was reloaded and the cell run again
         self._count: int = kernel.execution_count
 
-    def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
+    def show(
+        self, data: Data, display_id: str, *, update: bool = False, about: Frame | None = None
+    ) -> None:
         """Display a bundle, or change the one displayed under this id.
 
-        The metadata stays empty: VS Code redraws the whole cell when it changes.
+        `about` is metadata for the saved notebook; give it at first or never: VS Code redraws the
+        whole cell when it changes.
         """
         kind = "update_display_data" if update else "display_data"
         transient = {"display_id": display_id}
-        self._send(kind, {"data": data, "metadata": {}, "transient": transient})
+        metadata = {"hotclaude": about} if about else {}
+        self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
 
     def stream(self, text: str, name: str = "stdout") -> None:
         """Write text."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import traitlets
 
+from .errors import UsageError
+from .launching import MODEL_ENV, replays_only
+from .replaying import PACES
 from .serving import ServingKernel
-from .standing import RERUNS
+from .standing import MODES, RERUNS
 from .turn import PERMISSION_MODES, RESTRICTED, Settings
 from .warm import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class ConfiguredKernel(ServingKernel):
@@ -71,6 +80,19 @@ class ConfiguredKernel(ServingKernel):
     store = traitlets.Unicode(
         "", help="The file of the record; else HOTCLAUDE_STORE, or the user's data folder."
     ).tag(config=True)
+    record = traitlets.Enum(
+        MODES,
+        None,
+        allow_none=True,
+        help="When turns are replayed and recorded; else HOTCLAUDE_RECORD, or new_episodes, "
+        "or none where CI is set.",
+    ).tag(config=True)
+    pace = traitlets.Enum(
+        PACES,
+        None,
+        allow_none=True,
+        help="At which replayed turns are shown: instant or recorded; else HOTCLAUDE_PACE.",
+    ).tag(config=True)
     spares = traitlets.Int(1, help="Processes kept warm for new conversations.").tag(config=True)
     pool_processes = traitlets.Int(
         3, help="Processes of this kernel, spares and other branches included; 0 for no limit."
@@ -88,6 +110,15 @@ class ConfiguredKernel(ServingKernel):
     process_age = traitlets.Float(
         86_400.0, help="Seconds after which a process is replaced, between two cells; 0 for never."
     ).tag(config=True)
+
+    def mode(self) -> str:
+        """Return when turns are replayed and recorded. Raises `UsageError` for a wrong name."""
+        default = "none" if replays_only(os.environ) else "new_episodes"
+        return _named("HOTCLAUDE_RECORD", self.record, MODES, default)
+
+    def playing(self) -> str:
+        """Return the pace of replayed turns. Raises `UsageError` for a wrong name."""
+        return _named("HOTCLAUDE_PACE", self.pace, PACES, PACES[0])
 
     def limits(self) -> Limits:
         """Return what the pool is held to."""
@@ -107,7 +138,7 @@ class ConfiguredKernel(ServingKernel):
 
     def _configured_settings(self) -> Settings:
         return Settings(
-            model=self.model,
+            model=self.model or os.environ.get(MODEL_ENV) or None,  # part of what is asked
             effort=self.effort,
             system=self.system,
             append_system=self.append_system,
@@ -120,3 +151,11 @@ class ConfiguredKernel(ServingKernel):
             mcp_config=self.mcp_config,
             extra_args=tuple(self.extra_args),
         )
+
+
+def _named(variable: str, trait: str | None, names: Sequence[str], default: str) -> str:
+    """Return what the trait says, else the environment, else the default."""
+    name = trait or os.environ.get(variable) or default
+    if name not in names:
+        raise UsageError(f"{variable} is {name}", hint=f"There are {', '.join(names)}.")
+    return name

@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from . import budget, orphans, protocol, stall
+from . import budget, keys, misses, orphans, protocol, stall
 from .errors import (
     ApiError,
     Crashed,
@@ -25,8 +25,10 @@ from .errors import (
     TurnError,
 )
 from .outcome import failure
-from .record import finish
+from .record import about, finish
 from .recording import Tape, events
+from .replaying import RecordedTransport
+from .session import Session
 from .standing import Standing
 from .turn import Clock, Prompt, Settings, Turn
 from .warm import Held
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .protocol import Event
-    from .session import Session
     from .warm import Warm
 
 INTERRUPT_S = 2.0  # an interrupt takes 10 ms; a process that does not stop by then is ended
@@ -53,18 +54,45 @@ class Conversation(Standing):
         super().__init__(settings, **where)
         self.turns: list[Turn] = []
         self.stall_timeout_s = stall_timeout_s
+        self.pace = "instant"  # at which a recorded turn is played
         self._interrupting = False
+        self._replaying: Session | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn is being answered, or replayed."""
+        return self._replaying is not None or super().running
 
     # --- asking ------------------------------------------------------------------------------
 
-    async def ask(self, prompt: Prompt, show: Callable[[Event], None]) -> Turn:
+    async def ask(
+        self,
+        prompt: Prompt,
+        show: Callable[[Event], None],
+        *,
+        again: bool = False,
+        placed: Callable[[bool], None] = lambda live: None,
+    ) -> Turn:
         """Ask `prompt`, hand each event of its turn to `show`, and return the finished turn.
 
+        A turn that is in the record is replayed, unless it is to be asked `again`. `placed` is
+        called with whether it is live once it is known where it stands; `take_notices` then has
+        what that left.
+
         Raises a `TurnError` where the turn did not finish; what was shown until then stays.
-        Raises `BudgetReached`, `TransportError` or `ConversationLost` where nothing was sent.
+        Raises `ReplayMiss`, `BudgetReached`, `TransportError` or `ConversationLost` where nothing
+        was sent.
         """
-        self.stand_for(prompt)
+        self.recognise(prompt.cell_id)
         self._interrupting = False
+        recorded = self._recorded(prompt, again=again)
+        if recorded is not None:
+            placed(False)
+            return await self._replay(prompt, recorded, show)
+        self._guard(prompt)
+        self.rewind(prompt.cell_id)
+        self._say_goes_on()
+        placed(True)
         warm, turn = await self._begin(prompt)
         while True:
             try:
@@ -77,11 +105,70 @@ class Conversation(Standing):
             else:
                 return await self._end(warm, turn, result)
 
-    def stand_for(self, prompt: Prompt) -> None:
-        """Stand where a prompt is to be asked; `take_notices` has what is to be said of that."""
-        self.recognise(prompt.cell_id)
-        self._guard(prompt)
-        self.rewind(prompt.cell_id)
+    # --- replaying -------------------------------------------------------------------------------
+
+    def _recorded(self, prompt: Prompt, *, again: bool) -> int | None:
+        """Return the recorded turn that answers a prompt, `None` if it is to be asked.
+
+        Raises `ReplayMiss` where there is none and none may be asked.
+        """
+        if self.mode in ("off", "all") or (again and self.mode != "none"):
+            return None
+        before = self.before(prompt.cell_id)
+        settings = self._settings_after(before)
+        key = keys.turn_key(
+            parent=before.digest if before else None, prompt=prompt, settings=settings
+        )
+        found = self.record.find(key)
+        if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
+            raise misses.explained(self.record, before, prompt, settings, mode=self.mode)
+        return found
+
+    async def _replay(self, prompt: Prompt, at: int, show: Callable[[Event], None]) -> Turn:
+        """Play a recorded turn by the code that reads a live one, and stand on it."""
+        before = self.before(prompt.cell_id)
+        node, recording = self.record.recording(at, prompt.cell_id)
+        turn = Turn(
+            prompt=prompt,
+            settings=self._settings_after(before),
+            uuid=str(uuid.uuid4()),
+            clock=Clock(hot=False),
+            number=node.number,
+            priced=recording.priced,
+            replayed=True,
+        )
+        self._add(turn)
+        transport = RecordedTransport(
+            recording.frames, recording.deltas, paced=self.pace == "recorded"
+        )
+        session = Session(transport)
+        self._replaying = session
+        try:
+            await session.start()
+            async for event in session.send(prompt.content, turn.uuid):
+                turn.take(event)
+                show(event)
+                if isinstance(event, protocol.Result) and (error := failure(event, turn)):
+                    turn.end("interrupted", error)
+                    raise error
+        finally:
+            self._replaying = None
+            await session.close()
+        self.settings = turn.settings
+        for event in turn.events:
+            self._note(event)
+        turn.usage, turn.node = node.usage, node.id
+        turn.end("ok")
+        turn.clock = Clock(
+            hot=False, sent=0.0, first_text=recording.first_text_s, ended=recording.total_s
+        )
+        turn.about = about(node, before, turn.settings, model=recording.model, cli=recording.cli)
+        self.branches.stand(before.id if before else None)
+        self.record.join(node)
+        self._new = False
+        return turn
+
+    # --- before it, and while it runs ------------------------------------------------------------
 
     def _guard(self, prompt: Prompt) -> None:
         """Refuse what can't fit (the process would compact the conversation away to try), and what
@@ -129,14 +216,18 @@ class Conversation(Standing):
             session_id=warm.tail.session_id,
             session_pid=warm.session.pid,
             saved_s=max(0.0, warm.start_s - waited),
+            priced=self.dollars,
         )
         self.pool.tally.turns += 1
         self.pool.tally.hits += ready
         self.pool.tally.saved_s += turn.saved_s
+        self._add(turn)
+        return warm, turn
+
+    def _add(self, turn: Turn) -> None:
         self.turns.append(turn)
         for old in self.turns[-KEPT_TURNS - 1 : -KEPT_TURNS]:
             old.events = []
-        return warm, turn
 
     async def _run(self, warm: Warm, turn: Turn, show: Callable[[Event], None]) -> protocol.Result:
         result = None
@@ -147,7 +238,9 @@ class Conversation(Standing):
         )
         try:
             async for event in session.send(turn.prompt.content, turn.uuid):
-                self._note(turn, event)
+                self._note(event)
+                warm.settings = self.settings  # what a cell decides may change the mode
+                turn.take(event)
                 show(event)
                 if isinstance(event, protocol.Result):
                     result = event
@@ -172,15 +265,12 @@ class Conversation(Standing):
         turn.session_id, turn.saved_s = warm.tail.session_id, 0.0
         return warm
 
-    def _note(self, turn: Turn, event: Event) -> None:
+    def _note(self, event: Event) -> None:
         match event:
             case protocol.TurnStarted():
                 self.model, self.tools = event.model, event.tools
             case protocol.ModeChanged():
                 self.settings = self.settings.changed(permission_mode=event.mode)
-                if self._warm is not None:
-                    self._warm.settings = self.settings
-        turn.take(event)
 
     # --- what became of it -----------------------------------------------------------------------
 
@@ -199,6 +289,7 @@ class Conversation(Standing):
             await self._cut(warm, turn)
         else:
             self._keep(warm, turn)
+        turn.tape = None  # the record has it
         if warm in self.pool.leased:
             self.pool.park(warm, self.place)
         if error is not None:
@@ -207,16 +298,15 @@ class Conversation(Standing):
 
     def _keep(self, warm: Warm, turn: Turn) -> None:
         """Make the turn a node of the tree, and record it."""
-        finished = finish(turn, self.branches.head, warm.tail.take(), cli=self._version)
-        node = self.record.add(finished)
+        before = self.branches.head
+        finished = finish(turn, before, warm.tail.take(), cli=self._version)
+        turn.about = about(
+            finished.node, before, turn.settings, model=turn.model, cli=self._version
+        )
+        node = self.record.add(finished, keep=self.mode != "off")
         self._new = False
         turn.node = node.id
         warm.held.append(Held(node.id, turn.uuid, finished.node.compacted))
-        if not finished.entries:
-            self._notices.append(
-                "The transcript of this turn was not found: the conversation lives in its process, "
-                "and can't be resumed from here"
-            )
 
     @property
     def _version(self) -> str:
@@ -243,7 +333,7 @@ class Conversation(Standing):
         self._give_up(warm, turn, now=True)
 
     def _give_up(self, warm: Warm, turn: Turn, *, now: bool = False) -> None:
-        turn.cut = True
+        turn.cut, turn.tape = True, None
         self._half = turn
         self.pool.retire(warm, now=now)
         self.warm()
@@ -260,14 +350,16 @@ class Conversation(Standing):
     def events_of(self, turn: Turn) -> list[Event]:
         """Return the events of a finished turn, from the record if they are not in memory."""
         if not turn.events and turn.node is not None:
-            return events(self.record.store.column(turn.node, "frames"))
+            return events(self.record.frames(turn.node))
         return turn.events
 
     # --- stopping ----------------------------------------------------------------------------
 
     async def interrupt(self) -> None:
         """Stop the running turn, if there is one; the process and what was said so far stay."""
-        if self._warm is not None and self._warm.session.busy:
+        if self._replaying is not None:
+            await self._replaying.interrupt()
+        elif self._warm is not None and self._warm.session.busy:
             self._interrupting = True
             await self._stop(self._warm.session)
 

@@ -204,6 +204,12 @@ class NotebookPage(Page):
         line = markdown.visible(text)
         self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
 
+    def footer(self, text: str, about: protocol.Frame) -> None:
+        """Show a turn's numbers as an output of its own, which carries what identifies the turn."""
+        line = markdown.visible(text)
+        data = bundle(small(line), line) if text else EMPTY
+        self._show_own(lambda: self._output.show(data, uuid.uuid4().hex, about=about))
+
     def report(self, source: str) -> None:
         """Show Markdown of ours, as an output of its own."""
         self._show_own(lambda: self._output.show(report_bundle(source), uuid.uuid4().hex))

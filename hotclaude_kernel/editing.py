@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from . import magics
 from .errors import UsageError
+from .lines import TAKES_REST
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .lines import Line
 
 MOST_FILES = 200
 
@@ -53,6 +55,8 @@ def _begins_prompt(before: str) -> bool:
 
 def _complete_line(line: str, word: str, conversation: Conversation) -> list[str]:
     name, _, argument = line.partition(" ")
+    if line.startswith("%%"):
+        return sorted(f"%%{known}" for known in magics.CELL_MAGICS if f"%%{known}".startswith(line))
     if name == line:
         return sorted(f"%{known}" for known in magics.MAGICS if f"%{known}".startswith(word))
     if name == "%cwd":
@@ -92,7 +96,9 @@ def describe(code: str, at: int, conversation: Conversation) -> str:
         return ""
     if word[0].startswith("%"):
         try:
-            return magics.help_text(word[0].lstrip("%").rstrip("?"))
+            name = word[0].lstrip("%").rstrip("?")
+            cell = word[0].startswith("%%") and name in magics.CELL_MAGICS
+            return magics.help_text(name, cell=cell)
         except UsageError:
             return ""
     if word[0].startswith("/"):
@@ -105,13 +111,21 @@ def completeness(code: str) -> Literal["complete", "incomplete", "invalid"]:
     try:
         lines, prompt = magics.split(code)
         for line in lines:
-            magics.find(line.name)
+            if line.body is None:
+                magics.find(line.name)
     except UsageError:
         return "invalid"
+    if _awaits_rest(lines) and not code.endswith("\n"):
+        return "incomplete"  # such a cell ends with a blank line
     fences = [line for line in prompt.split("\n") if line.lstrip().startswith("```")]
     if len(fences) % 2 or prompt.endswith("\\"):
         return "incomplete"
     return "complete"
+
+
+def _awaits_rest(lines: list[Line]) -> bool:
+    last = lines[-1] if lines else None
+    return last is not None and last.body is not None and not last.ask and TAKES_REST[last.name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

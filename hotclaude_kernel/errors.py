@@ -14,6 +14,7 @@ HotClaudeError
 │   ├── Interrupted       the user stopped it
 │   └── Crashed           the process died in the middle
 ├── ConversationLost      it can't be resumed; nothing was sent
+├── ReplayMiss            it is not in the record, and may not be asked
 ├── BudgetReached         it would cost more than was granted; nothing was sent
 ├── StoreError            the record can't be read or written
 │   └── StoreTooNew       a newer hotclaude wrote it
@@ -103,6 +104,17 @@ class Crashed(TurnError):
 
 class ConversationLost(HotClaudeError):
     """The conversation can't be resumed. Nothing was sent."""
+
+
+class ReplayMiss(HotClaudeError):
+    """The turn is not in the record, and the mode forbids to ask. Nothing was sent.
+
+    `details` are lines that tell in what it differs from what is recorded.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.details = details
 
 
 class BudgetReached(HotClaudeError):

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, asking, attachments, buttons, editing, magics, markdown
+from . import __version__, asking, attachments, buttons, editing, magics, markdown, parameters
 from .cell import CellOutput
 from .configured import ConfiguredKernel
 from .conversation import Conversation
@@ -16,7 +16,7 @@ from .display import ConsolePage, NotebookPage
 from .errors import HotClaudeError, Interrupted, UsageError
 from .launching import NOTEBOOK_ENV
 from .parts import error_lines, footer
-from .protocol import Decided, ToolResult
+from .protocol import Decided, ToolResult, whole
 from .turn import RESTRICTED_LOCKS, Prompt, Turn
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class HotClaudeKernel(ConfiguredKernel):
         )
         if self.restricted:
             self.conversation.locked = RESTRICTED_LOCKS
+        self._refused: UsageError | None = None  # a configuration that no cell can run under
+        try:
+            self.conversation.mode, self.conversation.pace = self.mode(), self.playing()
+        except UsageError as error:
+            self._refused = error
         self._history: list[tuple[int, int, str, str]] = []
         self._work: asyncio.Task[Frame] | None = None
         self._reply: asyncio.Future[Frame] | None = None
@@ -124,20 +129,28 @@ class HotClaudeKernel(ConfiguredKernel):
     async def _execute(
         self, code: str, output: CellOutput, *, cell_id: str | None, allow_stdin: bool
     ) -> Frame:
+        if self._refused is not None:
+            raise self._refused
         lines, text = magics.split(code)
         self._page = page = _page(output, cell_id, allow_stdin)
+        # Before any line moves in the tree: it must be this notebook's.
+        self.conversation.recognise(cell_id)
+        self._say_notices(page)
         reply = self._ok()
         value = ""
         images = []
+        refresh = False
         for line in lines:
             answer = await magics.run(line, self.conversation)
             value = answer.value
             images += [answer.attach] if answer.attach else []
+            refresh |= answer.refresh
             text = _with_prompt(text, answer)
             _show_answer(answer, page, output, reply)
+        text = parameters.render(text, self.conversation.parameters)
         if text.strip():
             prompt = self._prompt(text, images, cell_id)
-            value = (await self._ask(prompt, page, allow_stdin)).text
+            value = (await self._ask(prompt, page, allow_stdin, refresh=refresh)).text
         elif images:
             raise UsageError("There is no prompt to send the image with", hint="Write one below.")
         page.close()
@@ -147,42 +160,53 @@ class HotClaudeKernel(ConfiguredKernel):
     def _prompt(self, text: str, images: list[str], cell_id: str | None) -> Prompt:
         folder = Path(self.conversation.settings.cwd or Path.cwd())
         text, attached = attachments.collect(text, folder, images)
-        return Prompt(text=text, cell_id=cell_id, attachments=attached)
+        return Prompt(text=whole(text), cell_id=cell_id, attachments=attached)
 
-    async def _ask(self, prompt: Prompt, page: Page, allow_stdin: bool) -> Turn:
+    async def _ask(
+        self, prompt: Prompt, page: Page, allow_stdin: bool, *, refresh: bool = False
+    ) -> Turn:
         """Ask the prompt, or show its answer again to a page that has lost it."""
         parent = self.get_parent("shell")
         client = parent["header"].get("session", "")
-        if turn := self._unseen(prompt, client):
-            self._show_again(turn, page)
-            self._shown_to[turn.uuid].add(client)
-            return turn
+        known = self._known(prompt)
+        if known is not None and client not in self._shown_to.get(known.uuid, ()):
+            self._show_again(known, page)
+            self._shown_to[known.uuid].add(client)
+            return known
         self._permit_by(page, self._asker(page, prompt, parent, allow_stdin))
-        self.conversation.stand_for(prompt)
-        self._say_notices(page)
-        if not self.conversation.ready:
-            page.status("Starting claude…")
+        again = refresh or known is not None
         asked = len(self.conversation.turns)
         try:
-            turn = await self.conversation.ask(prompt, page.take)
+            turn = await self.conversation.ask(
+                prompt, page.take, again=again, placed=lambda live: self._placed(page, live)
+            )
         finally:
             page.close()
             for turn in self.conversation.turns[asked:]:
                 self._shown_to.setdefault(turn.uuid, set()).add(client)
             self._say_notices(page)
-        if self.footer:
-            page.note(footer(turn, dollars=self._dollars))
+        self._foot(turn, page)
         return turn
+
+    def _foot(self, turn: Turn, page: Page) -> None:
+        numbers = footer(turn, dollars=turn.priced) if self.footer else ""
+        page.footer(numbers, turn.about)
+
+    def _placed(self, page: Page, live: bool) -> None:
+        """Say what the turn's place has left behind, and what it waits for."""
+        self._say_notices(page)
+        if live and not self.conversation.ready:
+            page.status("Starting claude…")
 
     def _say_notices(self, page: Page) -> None:
         for notice in self.conversation.take_notices():
             page.note(notice)
 
-    def _unseen(self, prompt: Prompt, client: str) -> Turn | None:
-        """Return the finished turn of this unchanged cell, if this page has not had it yet.
+    def _known(self, prompt: Prompt) -> Turn | None:
+        """Return the finished turn that this unchanged cell has had in this kernel's life.
 
         A front end that is reloaded while a cell runs loses what comes later, and says nothing of
-        it; but it comes back as another client.
+        it; but it comes back as another client, which has not had it yet.
         """
         if prompt.cell_id is None:
             return None
@@ -190,9 +214,8 @@ class HotClaudeKernel(ConfiguredKernel):
         turn = next(turns, None)
         if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
-        if not any(node.id == turn.node for node in self.conversation.branches.path):
-            return None
-        return None if client in self._shown_to.get(turn.uuid, ()) else turn
+        stands = any(node.id == turn.node for node in self.conversation.branches.path)
+        return turn if stands else None
 
     def _show_again(self, turn: Turn, page: Page) -> None:
         for event in self.conversation.events_of(turn):
@@ -200,16 +223,8 @@ class HotClaudeKernel(ConfiguredKernel):
             if isinstance(event, ToolResult) and (said := self._decided.get(event.tool_use_id)):
                 page.decided(event.tool_use_id, said)
         page.close()
-        if self.footer:
-            page.note(footer(turn, dollars=self._dollars))
+        self._foot(turn, page)
         page.note(SHOWN_AGAIN)
-
-    @property
-    def _dollars(self) -> bool:
-        """Whether the list price is what the user pays: their own key, Anthropic's endpoint."""
-        greeting = self.conversation.greeting
-        own_key = greeting is not None and greeting.api_key_source == "ANTHROPIC_API_KEY"
-        return own_key and not os.environ.get("ANTHROPIC_BASE_URL")
 
     def _asker(
         self, page: Page, prompt: Prompt, parent: Frame, allow_stdin: bool

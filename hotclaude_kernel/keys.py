@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NOISE = frozenset({"signature", "cache_control", "caller"})  # of a block, beside its content
 SECRET = frozenset({"env", "headers"})  # of an MCP server
+DIGESTED = "mcp.v1:"  # stands before the digest of an MCP configuration that is not here
 
 
 def digest(tag: str, value: Any) -> str:
@@ -111,7 +112,10 @@ def _mcp_digest(text: str) -> str:
     """Return the digest of the servers in an MCP configuration, without their secrets.
 
     What is no configuration is taken as it is: the binary refuses it, so no turn is asked with it.
+    A recording that was brought from elsewhere has the digest in its place, marked as one.
     """
+    if text.startswith(DIGESTED):
+        return text.removeprefix(DIGESTED)
     try:
         servers = json.loads(text)["mcpServers"]
         public = {name: _without_secrets(server) for name, server in servers.items()}

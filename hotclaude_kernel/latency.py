@@ -51,7 +51,7 @@ def measure(turns: int, *, model: str | None = None) -> str:
 
 
 async def _hot(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:
-    conversation = Conversation(settings)
+    conversation = Conversation(settings, mode="off")  # a recorded turn would be replayed
     try:
         await conversation.ask(Prompt(text=QUESTION), lambda _: None)  # pays for the start
         for _ in range(turns):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "hotclaude_config"
 NOTEBOOK_ENV = "JPY_SESSION_NAME"  # the notebook's path, from Jupyter Server
 TOKEN_ENV = "HOTCLAUDE_PROCESS"
+MODEL_ENV = "ANTHROPIC_MODEL"  # the model that conversations begin with
 
 BASE_ARGV = (
     "-p",
@@ -91,15 +92,23 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     something is configured, the process is started once traitlets has read it. What is wrong with
     the binary is told in the first cell, where it is seen.
     """
-    if configured(argv):
+    if configured(argv) or replays_only(os.environ):
         return None
     session_id = new_id()
+    model = os.environ.get(MODEL_ENV)
+    flags = (*(("--model", model) if model else ()), *DEFAULT_FLAGS)
     try:
-        return _prespawn_resumed(session_id) or Prespawned(
-            DEFAULT_FLAGS, session_id, cwd=os.getcwd()
-        )
+        return _prespawn_resumed(session_id) or Prespawned(flags, session_id, cwd=os.getcwd())
     except (ClaudeNotFound, OSError):
         return None
+
+
+def replays_only(environ: Mapping[str, str]) -> bool:
+    """Return whether the environment forbids to ask anything: then no process is started."""
+    in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
+    return environ.get("HOTCLAUDE_RECORD") == "none" or (
+        in_ci and not environ.get("HOTCLAUDE_RECORD")
+    )
 
 
 def _prespawn_resumed(session_id: str) -> Prespawned | None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import budget
+from .database import MEMORY
 from .errors import HotClaudeError, UsageError
-from .lines import DEFAULT, Answer, table, takes_nothing
-from .store import MEMORY
+from .lines import DEFAULT, Answer, counted, table, takes_nothing
 
 if TYPE_CHECKING:
     from .budget import Budget
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from .protocol import Frame
     from .warm import Warm
 
-LIMIT = re.compile(r"(turn\s+)?(?:(\$)?([\d.,]+)\s*(k|m)?\s*(usd|\$|tokens?)?|none)", re.IGNORECASE)
+LIMIT = re.compile(
+    r"(turn\s+)?(?:(\$)?(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)\s*(k|m)?\s*(usd|\$|tokens?)?|none)",
+    re.IGNORECASE,
+)
 FACTOR = {"": 1, "k": 1000, "m": 1_000_000}
 
 
@@ -35,8 +38,10 @@ async def context(conversation: Conversation, argument: str) -> Answer:
     on_path = {node.id for node in tree.path}
     others = sum(at not in on_path for at in tree.nodes)
     failed = sum(turn.node is None and turn.status != "running" for turn in conversation.turns)
-    seen = f"{len(tree.path)} turns, {_stands(conversation)}"
-    left_out = f"{others} turns of other branches, {failed} that did not finish"
+    summed = max((node.number for node in tree.path if node.compacted), default=0)
+    summary = f", the first {summed} as a summary" if summed else ""
+    seen = f"{counted(len(tree.path), 'turn')}{summary}, {_stands(conversation)}"
+    left_out = f"{counted(others, 'turn')} of other branches, {failed} that did not finish"
     facts = [
         ("turns", seen),
         ("left out", left_out),
@@ -71,20 +76,19 @@ def _limit(value: float | None, form: str) -> str:
 
 
 def _limited(limits: Budget, argument: str) -> Budget:
-    match = LIMIT.fullmatch(argument.strip())
-    if match is None:
+    match = LIMIT.fullmatch(argument)
+    turn, dollar, number, factor, unit = match.groups("") if match else [""] * 5
+    counts = unit.lower().startswith("token")
+    # `200k` is meant as tokens, and would be taken for dollars.
+    if match is None or (counts and dollar) or (factor and not (dollar or unit)):
         raise UsageError(
             f"%budget: {argument} is no budget",
             hint="Write `%budget $2`, `%budget 200k tokens`, `%budget turn $0.10`, or `none`.",
         )
-    turn, dollar, number, factor, unit = match.groups()
-    if number is None:
+    if not number:
         return replace(limits, turn_usd=None, turn_tokens=None) if turn else budget.Budget()
-    try:
-        value = float(number.replace(",", "")) * FACTOR[(factor or "").lower()]
-    except ValueError as error:
-        raise UsageError(f"%budget: {number} is no number") from error
-    if not dollar and (unit or "").lower().startswith("token"):
+    value = float(number.replace(",", "")) * FACTOR[factor.lower()]
+    if counts:
         tokens = round(value)
         return replace(limits, turn_tokens=tokens) if turn else replace(limits, tokens=tokens)
     return replace(limits, turn_usd=value) if turn else replace(limits, usd=value)
@@ -142,7 +146,7 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("model", _model_row(conversation)),
         ("effort", conversation.settings.effort or DEFAULT),
         ("permission mode", conversation.settings.permission_mode),
-        ("session id", conversation.session_id),
+        ("session id", conversation.session_id or "none yet"),
         ("process", await _process_row(conversation)),
         ("turns", _turns_row(conversation)),
         ("stands", _place_row(conversation)),
@@ -175,14 +179,19 @@ async def _process_row(conversation: Conversation) -> str:
     except HotClaudeError as error:
         return error.message
     version = session.greeting.version if session.greeting else ""
-    resumed = f", resumed {conversation.resumes} times" if conversation.resumes else ""
+    times = counted(conversation.resumes, "time")
+    resumed = f", resumed {times}" if conversation.resumes else ""
     return f"pid {session.pid}, claude {version}{resumed}"
 
 
 def _place_row(conversation: Conversation) -> str:
     tree = conversation.branches
     others = len(tree.branches) - 1
-    return f"{_stands(conversation)}" + (f"; {others} other branches" if others else "")
+    known = f"; {counted(others, 'other branch', 'other branches')}" if others else ""
+    if tree.head and not conversation.turns:
+        resumed = f"goes on after turn {tree.head.number}, from the record"
+        return f"on branch {tree.current}, {resumed}{known}"
+    return f"{_stands(conversation)}{known}"
 
 
 def _stands(conversation: Conversation) -> str:
@@ -193,12 +202,15 @@ def _stands(conversation: Conversation) -> str:
 
 def _record_row(conversation: Conversation) -> str:
     path = conversation.record.store.path
-    return "in memory only: the file can't be used" if path == MEMORY else path
+    where = "in memory only: the file can't be used" if path == MEMORY else path
+    replayed = sum(turn.replayed for turn in conversation.turns)
+    return f"{conversation.mode}; {replayed} turns replayed; {where}"
 
 
 def _saved_row(conversation: Conversation) -> str:
     tally = conversation.pool.tally
-    return f"{tally.saved_s:.1f} s in {tally.turns} turns, {tally.hits} of them asked at once"
+    turns = counted(tally.turns, "turn")
+    return f"{tally.saved_s:.1f} s in {turns}, {tally.hits} of them asked at once"
 
 
 def _cache_row(conversation: Conversation) -> str:
@@ -230,7 +242,7 @@ async def _context_row(conversation: Conversation) -> str:
     use = await _context_use(conversation)
     total, window = use.get("totalTokens"), use.get("maxTokens") or use.get("rawMaxTokens")
     if total is None:
-        return "unknown"
+        return "unknown" + " while the process is asleep" * conversation.pool.asleep
     share = f" ({use['percentage']} %)" if use.get("percentage") is not None else ""
     return f"{total:,} tokens" + (f" of {window:,}" if window else "") + share
 
@@ -246,13 +258,14 @@ async def _context_use(conversation: Conversation) -> Frame:
 
 
 def _tokens_row(conversation: Conversation) -> str:
-    used = [turn.usage for turn in conversation.turns]
+    used = [turn.usage for turn in conversation.turns if not turn.replayed]
     read, cached = sum(u.prompt_tokens for u in used), sum(u.cache_read_tokens for u in used)
     return f"{read:,} in ({cached:,} from the cache), {sum(u.output_tokens for u in used):,} out"
 
 
 def _latency_row(conversation: Conversation, *, hot: bool) -> str:
-    clocks = [turn.clock for turn in conversation.turns if turn.clock.hot is hot]
+    live = [turn for turn in conversation.turns if not turn.replayed]
+    clocks = [turn.clock for turn in live if turn.clock.hot is hot]
     seconds = [s for clock in clocks if (s := clock.first_text_s) is not None]
     if not seconds:
         return "none yet"

@@ -16,17 +16,24 @@ if TYPE_CHECKING:
     from .parts import Data
 
     Magic = Callable[[Conversation, str], Awaitable["Answer"]]
+    CellMagic = Callable[[Conversation, str, str], Awaitable["Answer"]]
 
 DEFAULT = "default"
+# The cell magics, and whether the rest of the cell is theirs; if not, it is a cell like any other.
+TAKES_REST = {"params": True, "refresh": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One `%name argument` line. `ask` is set for `%name?`, which asks for its help."""
+    """One `%name argument` line. `ask` is set for `%name?`, which asks for its help.
+
+    A line that begins with `%%` has a `body`: the rest of the cell, or nothing if it leaves that.
+    """
 
     name: str
     argument: str = ""
     ask: bool = False
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Answer:
 
     `warning` goes to stderr; `page` is help for the pager; `attach` names an image that goes with
     the cell's prompt; `clear` empties the cell's output; `prompt` is sent as the cell's own;
-    `display` is a bundle of safe HTML and the like.
+    `display` is a bundle of safe HTML and the like; `refresh` has the cell's prompt asked again.
     """
 
     note: str = ""
@@ -47,9 +54,10 @@ class Answer:
     clear: bool = False
     prompt: str = ""
     display: Data = field(default_factory=dict)
+    refresh: bool = False
 
 
-_LINE = re.compile(r"%([a-zA-Z][\w-]*)(\?)?(?:[ \t]+(.*))?$")
+_LINE = re.compile(r"%%?([a-zA-Z][\w-]*)(\?)?(?:[ \t]+(.*))?$")
 
 
 def split(code: str) -> tuple[list[Line], str]:
@@ -62,18 +70,22 @@ def split(code: str) -> tuple[list[Line], str]:
     rest = code.replace("\r\n", "\n").split("\n")
     while rest:
         text = rest[0].strip()
-        if text.startswith("%%"):
+        match = _LINE.match(text)
+        if text.startswith("%%") and (match is None or match[1] not in TAKES_REST):
             raise UsageError(
                 f"There is no cell magic {text.split()[0]}",
-                hint="Settings are lines with one %; `%help` lists them.",
+                hint=f"There are {listed(f'%%{name}' for name in TAKES_REST)}. "
+                "Settings are lines with one %; `%help` lists them.",
             )
-        match = _LINE.match(text)
         if text and not match:
             break
+        rest.pop(0)
         if match:
             name, ask, argument = match.groups()
-            lines.append(Line(name, (argument or "").strip(), bool(ask)))
-        rest.pop(0)
+            body = None
+            if text.startswith("%%"):
+                body, rest = ("\n".join(rest), []) if TAKES_REST[name] else ("", rest)
+            lines.append(Line(name, (argument or "").strip(), bool(ask), body))
     prompt = "\n".join(rest).strip("\n")
     return lines, prompt.removeprefix("\\") if prompt.startswith("\\%") else prompt
 
@@ -107,5 +119,12 @@ def code(text: str) -> str:
     return f"`{visible(text).replace('`', chr(39))}`" if text.strip() else ""
 
 
+def counted(number: int, what: str, plural: str = "") -> str:
+    """Return a number of things in words."""
+    return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
+
+
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    if not text.startswith("`"):  # in code a backslash stands for itself
+        text = text.replace("\\", "\\\\")
+    return text.replace("|", "\\|").replace("\n", " ")

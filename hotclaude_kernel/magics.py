@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING
 from . import lifemagics, settingmagics, treemagics
 from .errors import UsageError
 from .lines import DEFAULT, Answer, Line, listed, split
-from .standing import RERUNS
+from .standing import MODES, RERUNS
 from .turn import EFFORTS, PERMISSION_MODES
 
 if TYPE_CHECKING:
     from .conversation import Conversation
-    from .lines import Magic
+    from .lines import CellMagic, Magic
 
 __all__ = ["MAGICS", "Answer", "Line", "find", "help_text", "run", "split", "values_of"]
 
 
 async def run(line: Line, conversation: Conversation) -> Answer:
     """Carry out one line. Raises `UsageError` for a name or a value that does not exist."""
-    magic = find(line.name)
     if line.ask:
-        return Answer(page=help_text(line.name))
-    return await magic(conversation, line.argument)
+        return Answer(page=help_text(line.name, cell=line.body is not None))
+    if line.body is not None:
+        return await CELL_MAGICS[line.name](conversation, line.argument, line.body)
+    return await find(line.name)(conversation, line.argument)
 
 
 def find(name: str) -> Magic:
@@ -44,9 +45,9 @@ def find(name: str) -> Magic:
     )
 
 
-def help_text(name: str) -> str:
-    """Return what a magic does."""
-    return inspect.getdoc(find(name)) or ""
+def help_text(name: str, *, cell: bool = False) -> str:
+    """Return what a magic does, or a cell magic."""
+    return inspect.getdoc(CELL_MAGICS[name] if cell else find(name)) or ""
 
 
 def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
@@ -58,6 +59,8 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
             return (DEFAULT, *EFFORTS)
         case "permission-mode":
             return PERMISSION_MODES
+        case "params":
+            return tuple(f"{known}=" for known in conversation.parameters)
         case "checkout":
             return tuple(conversation.branches.branches)
         case "goto":
@@ -65,6 +68,8 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
             return ("start", *tree.checkpoints, *tree.branches)
         case "rerun":
             return RERUNS
+        case "record":
+            return MODES
         case "tools":
             return ("all", "none", *settingmagics.tool_names(conversation))
     return ()
@@ -73,9 +78,12 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
 async def help_(conversation: Conversation, argument: str) -> Answer:
     """`%help`: this list. `%help model` or `%model?` tells more of one."""
     if argument:
-        return Answer(report=help_text(argument.lstrip("%")))
-    firsts = (help_text(name).splitlines()[0] for name in MAGICS)
-    rows = "".join(f"- {first}\n" for first in firsts)
+        name = argument.lstrip("%")
+        cell = argument.startswith("%%") and name in CELL_MAGICS
+        return Answer(report=help_text(name, cell=cell))
+    texts = [help_text(name) for name in MAGICS]
+    texts += [help_text(name, cell=True) for name in CELL_MAGICS]
+    rows = "".join(f"- {text.splitlines()[0]}\n" for text in texts)
     return Answer(
         report="A cell is a message to Claude. Lines that begin with % at its top set things:\n\n"
         f"{rows}\n`/command` and `@file` work as they do in Claude Code."
@@ -90,6 +98,8 @@ MAGICS: dict[str, Magic] = {
     "tools": settingmagics.tools,
     "permission-mode": settingmagics.permission_mode,
     "attach": settingmagics.attach,
+    "params": settingmagics.params,
+    "record": settingmagics.record,
     "tree": treemagics.tree,
     "branches": treemagics.branches,
     "goto": treemagics.goto,
@@ -107,4 +117,9 @@ MAGICS: dict[str, Magic] = {
     "status": lifemagics.status,
     "clear": settingmagics.clear,
     "help": help_,
+}
+
+CELL_MAGICS: dict[str, CellMagic] = {
+    "params": settingmagics.params_cell,
+    "refresh": settingmagics.refresh_cell,
 }

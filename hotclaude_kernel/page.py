@@ -12,6 +12,7 @@ from .protocol import whole
 
 if TYPE_CHECKING:
     from .cards import Card
+    from .protocol import Frame
 
 UPDATE_S = 0.05
 
@@ -19,8 +20,13 @@ UPDATE_S = 0.05
 class Output(Protocol):
     """Where a page writes: one cell's outputs in whatever front end there is."""
 
-    def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
-        """Display a bundle, or change the one that was displayed under this id."""
+    def show(
+        self, data: Data, display_id: str, *, update: bool = False, about: Frame | None = None
+    ) -> None:
+        """Display a bundle, or change the one that was displayed under this id.
+
+        `about` is metadata for the saved notebook.
+        """
 
     def stream(self, text: str, name: str = "stdout") -> None:
         """Write text."""
@@ -200,6 +206,11 @@ class Page:
 
     def note(self, text: str) -> None:
         """Show a line of ours."""
+
+    def footer(self, text: str, about: Frame) -> None:
+        """Show a turn's numbers, which may be none, with what identifies the turn."""
+        if text:
+            self.note(text)
 
     def report(self, source: str) -> None:
         """Show Markdown of ours."""

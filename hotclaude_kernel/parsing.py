@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import protocol
 from .protocol import (
     Block,
     BlockStarted,
+    Decided,
     Delta,
     MessageStarted,
     MessageStopped,
@@ -42,6 +44,8 @@ def parse(frame: Frame) -> list[Event]:
             return [_result(frame)]
         case "rate_limit_event":
             return _rate_limit(frame.get("rate_limit_info") or {})
+        case protocol.DECIDED:
+            return [Decided(tool_use_id=frame["id"], decision=frame["decision"])]
     return []
 
 
@@ -145,7 +149,7 @@ def _system_events(frame: Frame) -> list[Event]:
         case "init":
             return [
                 TurnStarted(
-                    session_id=frame["session_id"],
+                    session_id=frame.get("session_id", ""),
                     model=frame.get("model", ""),
                     permission_mode=frame.get("permissionMode", ""),
                     tools=tuple(frame.get("tools", ())),

@@ -62,7 +62,8 @@ def footer(turn: Turn, *, dollars: bool) -> str:
 def error_lines(error: HotClaudeError) -> list[str]:
     """Return what an error's output shows: one line, and the next step."""
     name = f"{type(error).__name__}: {markdown.visible(error.message)}"
-    return [name, error.hint] if error.hint else [name]
+    details = [markdown.visible(line) for line in getattr(error, "details", ())]
+    return [name, *details, error.hint] if error.hint else [name, *details]
 
 
 def first_line(text: str) -> str:

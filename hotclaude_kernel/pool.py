@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import orphans
-from .errors import ConversationLost, HotClaudeError, ProcessDied, StoreError
+from .errors import ConversationLost, HotClaudeError, ProcessDied, StoreError, TransportError
 from .launching import BASE_ARGV, find_claude, new_token
 from .resuming import sessions_folder, started, write_transcript
 from .session import Session
@@ -75,9 +75,9 @@ class Pool:
             self._begin(place)
 
     def _begin(self, place: Place) -> None:
-        task = asyncio.create_task(self._start(place), name="claude-start")
+        task = asyncio.create_task(self._start_and_park(place), name="claude-start")
         self._starting.append((place, task))
-        task.add_done_callback(lambda done: self._started(place, done))
+        task.add_done_callback(_retrieve)
 
     async def lease(self, place: Place) -> Warm:
         """Return a process that stands there; it is the caller's until it is parked or retired.
@@ -94,11 +94,13 @@ class Pool:
             try:
                 if await _rewound(warm, place):
                     break
+            except TransportError:
+                log.debug("the process died before it could be rewound")
             except BaseException:
                 self.retire(warm)
                 raise
-            # An older binary, or one that has seen what we have not: a new process in its place.
-            log.debug("the process refuses to rewind")
+            # It died, is an older binary, or has seen what we have not: a new one in its place.
+            log.debug("the process does not rewind")
             self.retire(warm)
         return warm
 
@@ -189,14 +191,17 @@ class Pool:
         warm.start_s = time.monotonic() - asked
         return warm
 
-    def _started(self, place: Place, task: asyncio.Task[Warm]) -> None:
-        self._starting = [pair for pair in self._starting if pair[1] is not task]
-        if task.cancelled() or task.exception() is not None:
-            return  # whoever leases it gets the error; a spare's is of no interest
-        warm = task.result()
+    async def _start_and_park(self, place: Place) -> Warm:
+        """Start a process and park it, both before the task ends: who waits for it finds it."""
+        this = asyncio.current_task()
+        try:
+            warm = await self._start(place)
+        finally:
+            self._starting = [pair for pair in self._starting if pair[1] is not this]
         warm.used = time.monotonic()
         self.parked.append(warm)
         self._poke()
+        return warm
 
     def _take_early(self, place: Place) -> Prespawned | None:
         """Return the process that was started before us, if it is the one wanted."""
@@ -236,8 +241,6 @@ class Pool:
     def _transcript(self, place: Place, session_id: str) -> str:
         try:
             entries = self._record.entries(list(place.path))
-            if len(entries) < len(place.path) or not all(entries):
-                raise StoreError("some of its turns are not in the record")
             return write_transcript(sessions_folder(self._record.file), entries, session_id)
         except (StoreError, OSError) as error:
             raise ConversationLost(
@@ -388,3 +391,9 @@ def _refused(death: ProcessDied, *, resuming: bool) -> HotClaudeError:
         return ConversationLost(f"The conversation can't be resumed: {death.message}", hint=LOST)
     death.hint = death.hint or "Run `claude --version` in a terminal to see whether it works."
     return death
+
+
+def _retrieve(task: asyncio.Task[Warm]) -> None:
+    """Mark a start's error as seen: whoever leases it gets it; a spare's is of no interest."""
+    if not task.cancelled():
+        task.exception()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Frame = dict[str, Any]
 
+DECIDED = "hotclaude_decided"  # a frame of ours, in recordings: what the user decided
+
 
 class LineFramer:
     """Cuts a byte stream into lines, whatever their length.

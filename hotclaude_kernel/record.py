@@ -14,16 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import keys
+from . import keys, rebuilding
 from .budget import Cost
+from .database import MEMORY
 from .errors import StoreError
-from .protocol import Notice
+from .protocol import Block, Notice
 from .resuming import store_path, this_kernel
-from .store import MEMORY, Finished, Store, settings_id
+from .store import Finished, Recording, Store, settings_id
 from .tree import SNIPPET, Branches, Node
+from .turn import Prompt
 
 if TYPE_CHECKING:
-    from .protocol import Usage
+    from .protocol import Frame, Usage
     from .store import Notebook
     from .turn import Settings, Turn
 
@@ -41,10 +43,13 @@ class Record:
         self.path = path
         self.file = store or store_path()
         self.kernel = this_kernel()
+        self.kept = False  # whether there were turns in the record when it was opened
         self.resumed: Node | None = None  # where an earlier kernel's conversation goes on
         self._notices: list[str] = []
         self._pending: list[Finished] = []
-        self._known = False  # whether the first cell has told which notebook this is
+        self._private: dict[int, Finished] = {}  # turns that are kept out of the record
+        self._sought = False  # whether the cassettes were looked for
+        self._recognised = False  # whether the first cell has told which notebook this is
         self._opened: tuple[Store, Notebook] | None = None
         self._settings: dict[str, Settings] = {}
 
@@ -87,6 +92,7 @@ class Record:
         self._opened = (store, notebook)
         branches = notebook.branches
         self.resumed = branches.head
+        self.kept = bool(branches.nodes)
         if not store.hold(notebook.id, branches.current, self.kernel):
             held = branches.current
             branches.fork(branches.free_name(held))
@@ -98,9 +104,9 @@ class Record:
 
     def recognise(self, cell_id: str | None) -> bool:
         """Find out from the first cell which notebook this is; return whether that was news."""
-        if self._known:
+        if self._recognised:
             return False
-        self._known = True
+        self._recognised = True
         store, notebook = self._open()
         ids = {node.cell_id for node in notebook.branches.nodes.values()} - {None}
         if cell_id in ids:
@@ -146,31 +152,53 @@ class Record:
         branches = known.branches
         self._opened = (store, replace(ours, branches=branches))
         self.resumed = branches.head
+        store.copy_members(ours.id, branches)
         self.write()
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
 
     # --- writing -----------------------------------------------------------------------------
 
-    def add(self, turn: Finished) -> Node:
+    def add(self, turn: Finished, *, keep: bool = True) -> Node:
         """Record a turn behind the head, and stand on it; return its node.
 
-        What can't be written now is kept, said, and written with the next turn that can be.
+        What can't be written now is kept, said, and written with the next turn that can be. What
+        is not to be kept, and what follows such a turn, stays in this kernel's memory.
         """
-        self._pending.append(turn)
-        self._settings[turn.node.settings] = turn.settings
         node = turn.node
+        self._settings[node.settings] = turn.settings
+        if not keep or node.parent in self._private:
+            self._private[node.id] = turn
+            self.branches.grow(node)
+            return node
+        known = self._the_same(node)
+        if known is not None:
+            self.join(replace(known, cell_id=node.cell_id or known.cell_id))
+            return known
+        self._pending.append(turn)
         try:
             at = self._write_pending()
+            if at != node.id:  # another kernel was a moment faster with the very same
+                node = self.store.node(at, node.cell_id)
         except StoreError as error:
             self._notices.append(f"{UNRECORDED}. {error.message}. {error.hint}")
-        else:
-            if at in self.branches.nodes:
-                node = self.branches.nodes[at]
-            elif at != node.id:
-                node = replace(node, id=at)
         self.branches.grow(node)
         return node
+
+    def _the_same(self, node: Node) -> Node | None:
+        """Return the very same turn, from here or another notebook, `None` where it is a new one.
+
+        It goes by the id and the prompt's uuid that it is, or will be, recorded with: under
+        others, what follows it could not be recorded, nor be rewound once it was resumed.
+        """
+        nodes = self.branches.nodes.values()
+        same = (n for n in nodes if n.digest == node.digest and n.id not in self._private)
+        if (known := next(same, None)) is not None:
+            return known
+        with contextlib.suppress(StoreError):
+            at = self.store.turn_of(node.digest)
+            return None if at is None else self.store.node(at, node.cell_id)
+        return None
 
     def _write_pending(self) -> int:
         at = 0
@@ -179,12 +207,23 @@ class Record:
             self._pending.pop(0)
         return at
 
+    def join(self, node: Node) -> None:
+        """Stand on a recorded turn, which becomes one of this notebook's."""
+        self.branches.grow(node)
+        try:
+            self._write_pending()
+            current = self.branches.current
+            self.store.join(self.notebook, node.id, node.cell_id, branch=current)
+        except StoreError as error:
+            self._notices.append(f"{error.message}. {error.hint}")
+
     def write(self) -> None:
         """Record where the branches stand; what can't be written is said."""
         try:
-            if self._pending:
-                self._write_pending()
-            self.store.write_branches(self.notebook, self.branches, self.kernel)
+            self._write_pending()
+            kept = self.branches.nodes.keys() - self._private.keys()
+            branches = self.branches.only(kept) if self._private else self.branches
+            self.store.write_branches(self.notebook, branches, self.kernel)
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 
@@ -196,17 +235,82 @@ class Record:
     # --- reading -----------------------------------------------------------------------------
 
     def entries(self, path: list[Node]) -> list[bytes]:
-        """Return the transcript of a path, a turn each."""
-        waiting = {turn.node.id: turn.entries for turn in self._pending}
-        stored = [node for node in path if node.id not in waiting]
-        read = self.store.entries(stored[-1].id) if stored else []
-        return read + [waiting[node.id] for node in path if node.id in waiting]
+        """Return the transcript of a path, a turn each; made from the recordings where it is lost.
+
+        Raises `StoreError` where neither is there.
+        """
+        waiting = self._waiting
+        stored = len(path)
+        while stored and path[stored - 1].id in waiting:
+            stored -= 1
+        read = self.store.entries(path[stored - 1].id) if stored else []
+        entries = read + [waiting[node.id].entries for node in path[stored:]]
+        if len(entries) == len(path) and all(entries):
+            return entries
+        self._notices.append(
+            "The transcript of these turns is not on this machine: it was rebuilt from their "
+            "recordings, and the prompt cache begins anew"
+        )
+        return rebuilding.transcript(
+            (node.uuid, self._prompt(node.id), self.frames(node.id)) for node in path
+        )
+
+    @property
+    def _waiting(self) -> dict[int, Finished]:
+        """The turns that are in memory only: not written yet, or not to be."""
+        return {turn.node.id: turn for turn in self._pending} | self._private
+
+    def _prompt(self, turn: int) -> Prompt:
+        finished = self._waiting.get(turn)
+        if finished is None:
+            return self.store.prompt(turn)
+        return Prompt(text=finished.prompt, attachments=finished.attachments)
+
+    def find(self, key: str) -> int | None:
+        """Return the recorded turn that replays for a key, `None` where none was recorded.
+
+        The first that is not in the record is also looked for in the notebook's cassette.
+        """
+        found = self.store.find(key)
+        if found is None and not self._sought:
+            self._sought = True
+            self._load_cassettes()
+            found = self.store.find(key)
+        return found
+
+    def _load_cassettes(self) -> None:
+        from . import cassette  # most notebooks have none
+
+        paths = cassette.found(self.path)
+        self.kept |= bool(paths) and self.path is not None  # else they may be of other notebooks
+        for path in paths:
+            try:
+                cassette.load(self.store, cassette.text_of(path))
+            except StoreError as error:
+                hint = f". {error.hint}" if error.hint else ""
+                self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
+
+    def recording(self, turn: int, cell_id: str | None) -> tuple[Node, Recording]:
+        """Return a turn as a node of this notebook, and what it is replayed from."""
+        known = self.branches.nodes.get(turn) or self.store.node(turn, cell_id)
+        return replace(known, cell_id=cell_id or known.cell_id), self.store.recording(turn)
+
+    def frames(self, turn: int) -> bytes:
+        """Return the frames of a finished turn."""
+        finished = self._waiting.get(turn)
+        return finished.frames if finished else self.store.recording(turn).frames
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings that a turn was asked under. Raises `StoreError`."""
         if node.settings not in self._settings:
             self._settings[node.settings] = self.store.settings(node.settings)
         return self._settings[node.settings]
+
+    def version_of(self, node: Node) -> str:
+        """Return the version of claude that a turn was asked of; empty where it is not known."""
+        with contextlib.suppress(StoreError):
+            return self.store.recording(node.id).cli
+        return ""
 
     def spent(self) -> Cost:
         """Return what the notebook's turns have used, in every kernel's life."""
@@ -220,7 +324,7 @@ class Record:
         store = self._opened[0]
         try:
             if self._pending:
-                self._write_pending()
+                self.write()  # where the branches stand too: not always at what is written last
             store.release(self.kernel)
         except StoreError:
             pass
@@ -257,5 +361,30 @@ def finish(turn: Turn, head: Node | None, entries: bytes, *, cli: str) -> Finish
         first_text_s=turn.clock.first_text_s,
         total_s=turn.clock.total_s,
         entries=entries,
-        frames=turn.tape.lines if turn.tape else b"",
+        frames=turn.tape.frames if turn.tape else b"",
+        deltas=turn.tape.deltas if turn.tape else b"",
+        attachments=turn.prompt.attachments,
+        priced=turn.priced,
+        pure=not any(isinstance(e, Block) and e.kind == "tool_use" for e in turn.events),
     )
+
+
+def about(node: Node, before: Node | None, settings: Settings, *, model: str, cli: str) -> Frame:
+    """Return what identifies a turn in a saved notebook: the same live and replayed."""
+    usage = node.usage
+    return {
+        "v": 1,
+        "key": node.key,
+        "node": node.digest,
+        "parent": before.digest if before else None,
+        "settings": keys.settings_digest(settings),
+        "model": model,
+        "cli": cli,
+        "tokens": {
+            "input": usage.input_tokens,
+            "cache_read": usage.cache_read_tokens,
+            "cache_write": usage.cache_write_tokens,
+            "output": usage.output_tokens,
+        },
+        "cost_usd": round(usage.cost_usd, 6),
+    }

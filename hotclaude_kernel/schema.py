@@ -19,6 +19,8 @@ create table turn(
     status text not null check (status in ('ok', 'error', 'interrupted')),
     uuid text not null,
     compacted integer not null,
+    priced integer not null,
+    pure integer not null,
     answer text not null,
     model text not null,
     cli text not null,
@@ -32,10 +34,18 @@ create table turn(
     total_s real not null,
     ended real not null,
     entries text not null references blob,
-    frames text not null references blob
+    frames text not null references blob,
+    deltas text not null references blob
 );
 create index turn_parent on turn(parent);
 create index turn_key on turn(key);
+create table head(key text primary key, turn integer not null references turn);
+create table attachment(
+    turn integer not null references turn, position integer not null,
+    name text not null, media_type text not null, data text not null references blob,
+    primary key (turn, position)
+);
+create table cassette(digest text primary key);
 create table notebook(id integer primary key, path text unique, branch text not null);
 create table member(
     notebook integer not null references notebook,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from . import parameters
 from .errors import UsageError
-from .lines import DEFAULT, Answer, listed, takes_nothing, wrong
+from .lines import DEFAULT, Answer, code, listed, table, takes_nothing, wrong
+from .standing import MODES
 from .turn import EFFORTS, PERMISSION_MODES
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ async def model(conversation: Conversation, argument: str) -> Answer:
         return Answer(value=conversation.settings.model or DEFAULT)
     warning = ""
     known = await _known_models(conversation)
-    if argument not in (*known, *_resolved(conversation)):
+    if conversation.mode != "none" and argument not in (*known, *_resolved(conversation)):
         if not (argument.startswith("claude-") or os.environ.get("ANTHROPIC_BASE_URL")):
             raise wrong("model", argument, known, also="or a full id that begins with claude-")
         warning = f"claude does not list a model {argument}; it is sent as it stands"
@@ -131,6 +133,58 @@ async def attach(conversation: Conversation, argument: str) -> Answer:
     return Answer(attach=argument.strip("\"'"))
 
 
+async def params(conversation: Conversation, argument: str) -> Answer:
+    r"""`%params topic=cats n=3`: have `{{topic}}` in prompts stand for cats. Alone it lists them.
+
+    Values are JSON where they can be read as such, else text; one with blanks or quotes is quoted
+    whole, as in a shell: `%params 'topic=cats and dogs' 'tags=["a", "b"]'`. Later values replace
+    earlier ones, name by name, until the kernel ends. From the first value on, a prompt with a name
+    that there is not is refused, and `{{` of your own is written `\{{`. `%` lines are not rendered.
+    """
+    if argument:
+        return _set(conversation, parameters.of_line(argument))
+    if not conversation.parameters:
+        return Answer(note="no parameters are set: prompts are sent as they are written")
+    values = conversation.parameters.items()
+    rows = [(name, code(parameters.spelled(value))) for name, value in values]
+    return Answer(report=table(("parameter", "value"), rows))
+
+
+async def params_cell(conversation: Conversation, argument: str, body: str) -> Answer:
+    """`%%params json`: set the parameters that the rest of the cell lists, as one JSON object.
+
+    papermill and `hotclaude run` write such a cell below the one that is tagged `parameters`.
+    """
+    return _set(conversation, parameters.of_cell(argument, body))
+
+
+def _set(conversation: Conversation, values: dict[str, Any]) -> Answer:
+    conversation.parameters = conversation.parameters | values
+    return Answer(note=f"parameters: {listed(values)}" if values else "")
+
+
+async def refresh_cell(conversation: Conversation, argument: str, body: str) -> Answer:
+    """`%%refresh`: ask the rest of the cell again, though its answer is in the record."""
+    takes_nothing("%refresh", argument)
+    return Answer(refresh=True)
+
+
+async def record(conversation: Conversation, argument: str) -> Answer:
+    """`%record none`: when a turn is replayed from the record, and when it is asked and recorded.
+
+    `new_episodes` replays what is recorded and asks the rest (the default); `none` never asks;
+    `once` asks only in a notebook that has no recorded turn yet; `all` always asks, and records;
+    `off` always asks, and records nothing. `%record` alone says which. `%%refresh` at the top of a
+    cell asks that one again.
+    """
+    if not argument:
+        return Answer(value=conversation.mode)
+    if argument not in MODES:
+        raise wrong("record", argument, MODES)
+    conversation.mode = argument
+    return Answer(note=f"record: {argument}")
+
+
 async def clear(conversation: Conversation, argument: str) -> Answer:
     """`%clear`: take away what this cell has shown so far. Changes nothing else."""
     takes_nothing("clear", argument)
@@ -152,7 +206,8 @@ def _folders(here: Path) -> list[str]:
 
 
 async def _known_models(conversation: Conversation) -> tuple[str, ...]:
-    await conversation.session()
+    if conversation.mode != "none":
+        await conversation.session()
     return (DEFAULT, *model_names(conversation))
 
 

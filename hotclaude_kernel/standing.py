@@ -7,6 +7,7 @@ recorded as it is made, says what it leaves behind, and loses nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from . import budget, protocol
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .warm import Warm
 
 RERUNS = ("fork", "append")
+MODES = ("none", "once", "new_episodes", "all", "off")
 # The settings that hold for the turns that follow, in a later kernel too.
 RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
 
@@ -49,10 +51,13 @@ class Standing:
         store: str = "",
         limits: Limits | None = None,
         rerun: str = "fork",
+        mode: str = "new_episodes",
     ) -> None:
         self.settings = self._configured = settings
         self.rerun = rerun
+        self.mode = mode  # when a turn is replayed, and when it is recorded
         self.budget = budget.Budget()
+        self.parameters: dict[str, Any] = {}  # what prompts are rendered with
         self.locked: frozenset[str] = frozenset()  # settings that no cell may change
         self.permit: Callable[[PermissionRequest], Awaitable[protocol.Frame]] = deny
         self.greeting: Greeting | None = None
@@ -67,6 +72,8 @@ class Standing:
         self._warm: Warm | None = None  # the process of the running turn, or of the last one
         self._session_id = ""
         self._half: Turn | None = None
+        self._goes_on: Node | None = None  # the last turn of an earlier kernel
+        self._recorded_by = ""  # the version of claude that the record goes on from
 
     # --- where a cell is asked -------------------------------------------------------------------
 
@@ -86,7 +93,14 @@ class Standing:
         if resumed := self.record.resumed:
             self.record.resumed = None
             self._resume_settings()
+            self._goes_on = resumed
+
+    def _say_goes_on(self) -> None:
+        """Say, at the first live turn, that it follows those of an earlier kernel."""
+        resumed, self._goes_on = self._goes_on, None
+        if resumed is not None and self.branches.head is resumed:
             self._notices.append(f"Goes on after turn {resumed.number}, from the record")
+            self._recorded_by = self.record.version_of(resumed)
 
     def before(self, cell_id: str | None) -> Node | None:
         """Return the turn that a cell's turn would follow."""
@@ -112,21 +126,23 @@ class Standing:
         self._notices.append(f"Rewound before turn {turn.number}; {span(left)} branch {name}")
 
     def _resume_settings(self) -> None:
-        """Take the settings of the turn that the conversation stands at, if no cell has set any.
+        self.settings = self._settings_after(self.branches.head)
+
+    def _settings_after(self, node: Node | None) -> Settings:
+        """Return the settings that hold after a turn, if no cell of this kernel has set any.
 
         What Claude may do is not among them, nor what was configured for this kernel.
         """
-        head = self.branches.head
         if self._touched:
-            return
+            return self.settings
         settings = self._configured
-        if head is not None:
+        if node is not None:
             with contextlib.suppress(StoreError):
-                asked = self.record.settings_of(head)
+                asked = self.record.settings_of(node)
                 unset = [name for name in RESUMED if getattr(settings, name) is None]
                 kept = {name: getattr(asked, name) for name in unset if name not in self.locked}
                 settings = settings.changed(**kept)
-        self.settings = settings
+        return settings
 
     async def go(self, move: Callable[[], Any]) -> Any:
         """Make a move in the tree, record it, and begin to start a process where it leads."""
@@ -162,6 +178,13 @@ class Standing:
         return warm.session.pid if warm else None
 
     @property
+    def dollars(self) -> bool:
+        """Whether the list price is what the user pays: their own key, Anthropic's endpoint."""
+        greeting = self.greeting
+        own_key = greeting is not None and greeting.api_key_source == "ANTHROPIC_API_KEY"
+        return own_key and not os.environ.get("ANTHROPIC_BASE_URL")
+
+    @property
     def ready(self) -> bool:
         """Whether a turn can be asked without waiting for a process."""
         return self.pool.standing(self.place) is not None
@@ -182,13 +205,15 @@ class Standing:
         """Begin to start the process, so that it is ready when the next turn comes."""
         if self.record.resumed:
             self._resume_settings()
-        self.pool.prepare(self.place)
+        if self.mode != "none":
+            self.pool.prepare(self.place)
 
     async def _lease(self) -> Warm:
         self._warm = warm = await self.pool.lease(self.place)
         warm.session.permit = self.permit
         self.greeting = warm.session.greeting
         self._session_id = warm.tail.session_id
+        self._compare_versions()
         if half := self._half:
             self._half = None
             self._notices.append(
@@ -197,15 +222,27 @@ class Standing:
             )
         return warm
 
+    def _compare_versions(self) -> None:
+        """Say, once, where an earlier kernel's conversation is gone on with by another claude."""
+        then, self._recorded_by = self._recorded_by, ""
+        now = self.greeting.version if self.greeting else ""
+        if then and now and then != now:
+            self._notices.append(f"The turns so far are of claude {then}; it goes on with {now}")
+
     def expect_branch(self) -> None:
         """Begin to start a process at the end of the branch that was left last."""
         here = self.branches.head
         ends = [at for at in self.branches.branches.values() if at and (not here or at != here.id)]
-        if ends:
+        if ends and self.mode != "none":
             self.pool.prepare(Place(self.settings, tuple(self.branches.path_to(max(ends)))))
 
     async def session(self) -> Session:
         """Return the live session, starting or resuming it where needed."""
+        if self.mode == "none":
+            raise UsageError(
+                "Turns are only replayed here: no process is started",
+                hint="`%record new_episodes` asks what is not recorded.",
+            )
         warm = await self._lease()
         self.pool.park(warm, self.place)
         return warm.session
@@ -228,7 +265,11 @@ class Standing:
         self._touched = True
         if not differing:
             return
-        live = differing <= LIVE_SETTINGS and not ("effort" in differing and new.effort is None)
+        live = (
+            self.mode != "none"
+            and differing <= LIVE_SETTINGS
+            and not ("effort" in differing and new.effort is None)
+        )
         if live:
             await self._change_live(await self._lease(), new, differing)
         else:

@@ -13,7 +13,7 @@ from .errors import UsageError
 from .protocol import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
 MAIN = "main"
 SNIPPET = 200  # characters of a prompt that a node keeps
@@ -96,6 +96,22 @@ class Branches:
             at = node.parent
         return path[::-1]
 
+    def only(self, kept: Container[int]) -> Branches:
+        """Return the tree without the turns that are not kept; names go up to one that is."""
+
+        def up(at: int | None) -> int | None:
+            while at is not None and at not in kept:
+                at = self.nodes[at].parent
+            return at
+
+        marks = {name: at for name, end in self.checkpoints.items() if (at := up(end)) is not None}
+        return Branches(
+            (node for node in self.nodes.values() if node.id in kept),
+            current=self.current,
+            branches={name: up(end) for name, end in self.branches.items()},
+            checkpoints=marks,
+        )
+
     def turn_of(self, cell_id: str | None) -> Node | None:
         """Return the newest turn of a cell on the path, `None` where it has none there."""
         if cell_id is None:
@@ -103,9 +119,9 @@ class Branches:
         return next((node for node in reversed(self.path) if node.cell_id == cell_id), None)
 
     def grow(self, node: Node) -> None:
-        """Add a turn behind the head, which it becomes; one that is known is only gone to."""
-        self.nodes.setdefault(node.id, node)
-        self.path.append(self.nodes[node.id])
+        """Add a turn behind the head, which it becomes; one that is known takes this one's cell."""
+        self.nodes[node.id] = node
+        self.path.append(node)
         self.branches[self.current] = node.id
 
     def stand(self, at: int | None) -> None:

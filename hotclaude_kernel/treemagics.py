@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from . import markdown, treeview
-from .errors import ControlError, UsageError
-from .lines import Answer, code, listed, table, takes_nothing, wrong
+from .errors import ControlError, Interrupted, UsageError
+from .lines import Answer, code, counted, listed, table, takes_nothing, wrong
+from .protocol import whole
 from .standing import RERUNS
 from .tree import span
 
@@ -23,16 +25,18 @@ SNIPPET = 60
 async def tree(conversation: Conversation, argument: str) -> Answer:
     """`%tree`: all turns of this notebook, its branches, and where it stands.
 
-    As a picture where the front end shows one, as text elsewhere.
+    As a list that folds out to a picture where the front end shows HTML, as text elsewhere.
     """
     takes_nothing("tree", argument)
     view = conversation.branches.view()
     text = treeview.text(view)
     fenced = "".join(f"    {line}\n" for line in text.splitlines())
-    # Inline, where its ink is the page's; as an image of its own it would be black in the dark.
-    picture = f'<div style="overflow-x:auto">{treeview.svg(view)}</div>'
-    listed_ = f"<details><summary>as a list</summary>{treeview.html(view)}</details>"
-    html = markdown.wrap(picture + listed_)
+    # The picture is inline, where its ink is the page's; as an image of its own it would be black
+    # in the dark. It is folded, since a notebook that is not trusted keeps of it but the words, in
+    # a row; of the list such a page keeps all.
+    drawn = f'<div style="overflow-x:auto">{treeview.svg(view)}</div>'
+    picture = f"<details><summary>as a picture</summary>{drawn}</details>"
+    html = markdown.wrap(treeview.html(view) + picture)
     return Answer(display={"text/html": html, "text/markdown": fenced, "text/plain": text})
 
 
@@ -78,15 +82,21 @@ async def goto(conversation: Conversation, argument: str) -> Answer:
         raise UsageError("%goto names no turn", hint="Write `%goto 3`; `%tree` shows the turns.")
     at = known.find(argument)
     left = known.head
+    beyond = left is not None and left not in known.path_to(at)
 
     def move() -> str:
-        name = known.keep() if left is not None and left.id != at else ""
         known.stand(at)
-        return name
+        return _kept(known, left.id) if left and beyond else ""
 
     name = await conversation.go(move)
     kept = f"; what was beyond is branch {name}" if name else ""
     return Answer(note=f"{_where(conversation)}{kept}")
+
+
+def _kept(known: Branches, at: int) -> str:
+    """Return the branch that a turn is the end of; where no branch holds it, it is given one."""
+    named = (name for name, end in known.branches.items() if end == at and name != known.current)
+    return next(named, "") or (known.name(at) if at in known.loose_ends() else "")
 
 
 async def fork(conversation: Conversation, argument: str) -> Answer:
@@ -162,15 +172,16 @@ async def rewind_files(conversation: Conversation, argument: str) -> Answer:
 def _turn_for_files(conversation: Conversation, where: str) -> Node:
     known = conversation.branches
     at = known.find(where) if where else None
-    node = known.nodes[at] if at is not None else conversation.rewound or known.head
-    if node is None or where == "start":
+    node = known.nodes.get(at or 0) if where else conversation.rewound or known.head
+    if node is None:
         raise UsageError("There is no turn to go back before", hint="Run a prompt first.")
     return node
 
 
 def _files_report(node: Node, changed: list[str], found: Frame, *, now: bool) -> str:
     does = "went back to" if now else "would go back to"
-    lines = f"{found.get('insertions', 0)} lines added, {found.get('deletions', 0)} removed"
+    added = counted(int(found.get("insertions") or 0), "line")
+    lines = f"{added} added, {found.get('deletions') or 0} removed"
     rows = "".join(f"- {code(name)}\n" for name in changed)
     hint = "" if now else f"\n`%rewind-files {node.number} now` does it."
     return f"Files that {does} before turn {node.number} ({lines}):\n\n{rows}{hint}"
@@ -211,4 +222,6 @@ async def aside(conversation: Conversation, argument: str) -> Answer:
         found = await session.control("side_question", timeout_s=ASIDE_S, question=argument)
     except ControlError as error:
         raise UsageError(f"claude can't answer aside: {error.message}") from error
-    return Answer(report=str(found.get("response") or "*(no answer)*"))
+    except asyncio.CancelledError as stopped:
+        raise Interrupted("Interrupted", hint="The conversation is as it was.") from stopped
+    return Answer(report=whole(str(found.get("response") or "*(no answer)*")))

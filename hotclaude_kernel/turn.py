@@ -22,7 +22,7 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .errors import HotClaudeError
     from .protocol import Event, Frame
@@ -200,8 +200,11 @@ class Turn:
     # What it was asked under, which settings of a later cell don't change.
     settings: Settings = field(default_factory=Settings)
     node: int | None = None  # its place in the tree, once it has one
+    about: Frame = field(default_factory=dict)  # what identifies it, for the saved notebook
     saved_s: float = 0.0  # what a warm process has saved it, against starting one for it
     tape: Tape | None = None
+    priced: bool = False  # whether the list price is the user's own
+    replayed: bool = False  # its numbers are those of the recording, and nothing was charged
 
     def take(self, event: Event) -> None:
         """Note an event; deltas are a preview and are not kept."""
@@ -228,13 +231,18 @@ class Turn:
     @property
     def text(self) -> str:
         """The answer: the text blocks, joined as paragraphs."""
-        blocks = [e for e in self.events if isinstance(e, Block) and e.kind == "text"]
-        return "\n\n".join(b.text for b in blocks if b.parent is None and not b.error)
+        return answer_of(self.events)
 
     def end(self, status: str, error: HotClaudeError | None = None) -> None:
         """Close the turn."""
         self.status, self.error = status, error
         self.clock.ended = time.monotonic()
+
+
+def answer_of(events: Iterable[Event]) -> str:
+    """Return what was answered in a turn, without what subagents said and the binary's errors."""
+    blocks = [e for e in events if isinstance(e, Block) and e.kind == "text"]
+    return "\n\n".join(b.text for b in blocks if b.parent is None and not b.error)
 
 
 def transcript_path(config_dir: Path, session_id: str) -> Path | None:

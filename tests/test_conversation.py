@@ -429,7 +429,7 @@ class TestCrash:
         self, ask: Asked, server: ModelServer
     ) -> None:
         await ask("first")
-        with ask.conversation.record.store._write() as db:
+        with ask.conversation.record.store.write() as db:
             db.execute("update blob set data = x'00'")
         assert ask.conversation.pid
         os.kill(ask.conversation.pid, signal.SIGKILL)

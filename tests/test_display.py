@@ -82,7 +82,7 @@ class Shown:
         self._time = time
         self._clear_next = False
 
-    def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
+    def show(self, data: Data, display_id: str, *, update: bool = False, about: Any = None) -> None:
         assert update == (display_id in self.outputs and not self._clear_next)
         self._record("update" if update else "show", data)
         self.sent_to.append(display_id)
@@ -272,7 +272,9 @@ class TestTheFirstWords:
         came = asyncio.Event()
 
         class Waking(Shown):
-            def show(self, data: Data, display_id: str, *, update: bool = False) -> None:
+            def show(
+                self, data: Data, display_id: str, *, update: bool = False, about: Any = None
+            ) -> None:
                 super().show(data, display_id, update=update)
                 if "three" in self.words:
                     came.set()

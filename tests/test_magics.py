@@ -54,6 +54,7 @@ class FakeConversation:
         self.settings = Settings(**settings)
         self.greeting: Greeting | None = None
         self.turns: list[Turn] = []
+        self.parameters: dict[str, Any] = {}
         self.tools: tuple[str, ...] = ("Bash", "ExitPlanMode")
         self.session_id = "893541a6"
         self.model = ""
@@ -61,6 +62,7 @@ class FakeConversation:
         self.renewed = 0
         self.dead: ProcessDied | None = None
         self.branches = Branches()
+        self.mode = "new_episodes"
         self.pool = SimpleNamespace(asleep=False, tally=Tally(), limits=Limits())
         self.record = SimpleNamespace(store=SimpleNamespace(path="/data/store.db"))
         self.use: Frame | None = {"totalTokens": 12_345, "maxTokens": 200_000, "percentage": 6}

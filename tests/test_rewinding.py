@@ -50,7 +50,8 @@ class Book:
         self.conversation = Conversation(Settings(), notebook=notebook, **self.options)
 
     async def run(self, cell: str | None, text: str) -> Turn:
-        return await self.conversation.ask(Prompt(text=text, cell_id=cell), lambda _: None)
+        prompt = Prompt(text=text, cell_id=cell)
+        return await self.conversation.ask(prompt, lambda _: None, again=True)
 
     async def run_all(self, *cells: str) -> None:
         for cell in cells:
@@ -303,7 +304,22 @@ class TestRestart:
         book.conversation.warm()
         await book.run("c", "go on")
         assert sent(server.requests[-1]) == original
-        assert "Goes on after turn 3" in book.said()
+
+    async def test_the_first_turn_says_so(self, book: Book) -> None:
+        await book.run_all("a", "b")
+        await book.restart()
+        await book.run_all("c")
+        assert book.said() == "Goes on after turn 2, from the record"
+        await book.run_all("d")
+        assert book.said() == ""
+
+    async def test_another_version_of_claude_is_said(self, book: Book) -> None:
+        await book.run_all("a")
+        with book.conversation.record.store.write() as db:
+            db.execute("update turn set cli = '2.1.0'")
+        await book.restart()
+        await book.run_all("b")
+        assert "are of claude 2.1.0; it goes on with" in book.said()
 
     async def test_it_spawns_one_process(self, book: Book) -> None:
         await book.run_all("a", "b")
@@ -443,7 +459,7 @@ class TestTheRecord:
 
     async def test_a_newer_file_is_left_as_it_is(self, book: Book) -> None:
         await book.run_all("a")
-        with book.conversation.record.store._read() as db:
+        with book.conversation.record.store.read() as db:
             db.execute("pragma user_version = 99")
         await book.restart()
         await book.run_all("b")
@@ -453,13 +469,13 @@ class TestTheRecord:
         self, book: Book, server: ModelServer
     ) -> None:
         await book.run_all("a")
-        with book.conversation.record.store._read() as db:
+        with book.conversation.record.store.read() as db:
             db.execute("pragma query_only = on")  # as a full disk: reads go, writes fail
         assert (await book.run("b", "prompt b")).status == "ok"
         assert "not recorded" in book.said()
         assert book.conversation.pid
         os.kill(book.conversation.pid, signal.SIGKILL)
-        with book.conversation.record.store._read() as db:
+        with book.conversation.record.store.read() as db:
             db.execute("pragma query_only = off")
         await book.run_all("c")
         await book.restart()
@@ -622,7 +638,7 @@ class TestPool:
     async def test_what_a_dead_kernel_left_is_ended_and_nothing_else(self, book: Book) -> None:
         await book.run_all("a")
         store, pid = book.conversation.record.store, book.conversation.pid
-        with store._write() as db:
+        with store.write() as db:
             db.execute("update process set kernel = '999999:1'")
         assert store.orphans()
         await book.conversation.sweep()
@@ -633,7 +649,7 @@ class TestPool:
     async def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(self, book: Book) -> None:
         await book.run_all("a")
         store, pid = book.conversation.record.store, book.conversation.pid
-        with store._write() as db:
+        with store.write() as db:
             db.execute("update process set kernel = '999999:1', token = 'another'")
         await book.conversation.sweep()
         assert (book.conversation.pool.tally.swept, alive(pid)) == (0, True)
@@ -645,7 +661,7 @@ class TestLost:
         self, book: Book, server: ModelServer
     ) -> None:
         await book.run_all("a", "b")
-        with book.conversation.record.store._write() as db:
+        with book.conversation.record.store.write() as db:
             db.execute("update blob set data = x''")
         await book.restart()
         count = len(server.requests)

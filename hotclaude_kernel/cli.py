@@ -1,4 +1,4 @@
-"""`hotclaude`: JupyterLab with the kernel, the demonstration, installation, the latency check."""
+"""`hotclaude`: JupyterLab with the kernel, runs without a page, the demonstration, installation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from . import __version__
-from .errors import HotClaudeError
+from . import __version__, recordcommands
+from .errors import HotClaudeError, UsageError
 from .launching import find_claude
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+USAGE = 5  # exit code: what was asked can't be done as it was written
 # The demonstration asks nothing of any other machine, not even for news of Jupyter.
 NO_UPDATES = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 EXAMPLE = "first-conversation.ipynb"
@@ -49,9 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hotclaude: {error.message}", file=sys.stderr)
         if error.hint:
             print(error.hint, file=sys.stderr)
-        return 1
+        return USAGE if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors have an exit code of their own."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and end."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -63,7 +73,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hotclaude", description="Notebook cells as turns of one live claude process."
     )
     parser.add_argument("--version", action="version", version=f"hotclaude {__version__}")
@@ -74,6 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     lab_.add_argument("--base-url", help="an Anthropic-compatible endpoint, such as a local server")
     lab_.add_argument("--model", help="the model that conversations begin with")
     lab_.set_defaults(run=lab)
+
+    run_ = commands.add_parser("run", help="run a notebook from top to bottom, without a page")
+    run_.add_argument("notebook")
+    run_.add_argument("-o", "--output", help="where to write it (NAME-run.ipynb beside it)")
+    for flags, name, help_ in (
+        (("-p", "--param"), "NAME=VALUE", "a parameter; JSON, or text"),
+        (("-f", "--file"), "FILE", "parameters in YAML or JSON"),
+        (("--set",), "NAME=VALUE", "a setting of the kernel"),
+    ):
+        run_.add_argument(*flags, metavar=name, action="append", default=[], help=help_)
+    run_.add_argument("--record", metavar="MODE", help="none, once, new_episodes, all or off")
+    run_.add_argument("--pace", metavar="PACE", help="of what is recorded: instant or recorded")
+    run_.add_argument("--timeout", metavar="S", type=int, help="seconds that a cell may take")
+    run_.add_argument("--no-progress", action="store_true", help="show no progress bar")
+    run_.set_defaults(run=run)
+
+    recordcommands.register(commands)
 
     demo_ = commands.add_parser("demo", help="try it without an account, on a demonstration model")
     demo_.add_argument("--folder", help="where to put the example notebook (a temporary one)")
@@ -149,6 +176,8 @@ def demo_env(url: str, config_dir: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "demo",
         "ANTHROPIC_BASE_URL": url,
         "CLAUDE_CONFIG_DIR": config_dir,
+        # Its answers must not stand in the user's record, where the same prompts would find them.
+        "HOTCLAUDE_STORE": str(Path(config_dir, "hotclaude", "store.db")),
         "JUPYTER_CONFIG_PATH": config_dir,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
@@ -203,6 +232,13 @@ def _demo_folder(named: str | None) -> Iterator[Path]:
 
 def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def run(options: argparse.Namespace, rest: list[str]) -> int:
+    """Run a notebook without a page."""
+    from . import headless
+
+    return headless.run(options)
 
 
 # --- the others ------------------------------------------------------------------------------

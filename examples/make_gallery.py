@@ -257,6 +257,8 @@ class Kernel:
                 break
         assert not pending, f"not asked in {cell.source!r}: {pending}"
         reply = self.client.get_shell_msg(timeout=DEADLINE_S)
+        while reply["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+            reply = self.client.get_shell_msg(timeout=DEADLINE_S)
         cell.execution_count = reply["content"]["execution_count"]
         cell.outputs = list(outputs.values())
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import parameters
 from .errors import HotClaudeError, UsageError
+from .keys import digest
 from .launching import NOTEBOOK_ENV
 from .lines import listed
 from .replaying import PACES
@@ -136,7 +137,7 @@ def _name_cells(cells: Iterable[dict[str, Any]]) -> None:
     taken: set[str] = set()
     for number, cell in enumerate(cells):
         if cell.get("id", "") in {"", *taken}:
-            cell["id"] = f"cell-{number}"
+            cell["id"] = digest("cell.v1", [number, cell.get("source")])[:12]
         taken.add(cell["id"])
 
 

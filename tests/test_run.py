@@ -328,7 +328,12 @@ class TestPreparing:
         raw["cells"][2]["id"] = "c1"
         path = tmp_path / "nb.ipynb"
         path.write_text(json.dumps(raw))
-        assert [cell.id for cell in headless.read(path).cells] == ["cell-0", "c1", "cell-2"]
+        ids = [cell.id for cell in headless.read(path).cells]
+        assert ids[1] == "c1"
+        assert len({*ids}) == 3
+        # The same each time, and no other notebook's: cells are known by their ids.
+        assert ids == [cell.id for cell in headless.read(path).cells]
+        assert not any(name.startswith("cell-") for name in ids)
 
     def test_the_kernel_is_not_told_which_notebook_it_is(self) -> None:
         env = headless.environment({NOTEBOOK_ENV: "/a.ipynb", "HOME": "/h"}, record="all")

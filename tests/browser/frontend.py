@@ -102,10 +102,8 @@ class JupyterServer:
         """Put a notebook of prompts into the folder."""
         spec = {"name": "hotclaude", "display_name": "Hot Claude", "language": "markdown"}
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
-        notebook.cells = [
-            nbformat.v4.new_code_cell(source, id=f"cell-{number}")
-            for number, source in enumerate(cells)
-        ]
+        # With ids of their own: a notebook with another's would go on from that one's turns.
+        notebook.cells = [nbformat.v4.new_code_cell(source) for source in cells]
         path = self.root / name
         path.write_text(nbformat.writes(notebook))
         return path

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import latency, lives, machine, memory, report, soak, startup, tree, volume
+from . import latency, lives, machine, memory, record, report, soak, startup, tree, volume
 from .arena import open_arena
 from .numbers import Samples
 
@@ -44,6 +44,8 @@ SAMPLED: dict[str, tuple[Sampling, str, Against]] = {
     "new": (tree.new, "ms", NEW),
     "wake": (lives.wake, "ms", AGAINST_RAW),
     "restart": (lives.restart, "ms", AGAINST_RAW),
+    "replay": (record.replay, "ms", {"ours replayed": ("ours nothing",)}),
+    "store": (record.store, "", {}),
     "memory": (memory.memory, "MB", AGAINST_IPYKERNEL),
     "startup": (startup.startup, "ms", AGAINST_IPYKERNEL),
 }

@@ -341,7 +341,7 @@ class Conversation(Standing):
     async def _cut(self, warm: Warm, turn: Turn) -> None:
         """Take an unfinished turn out of the history; where that fails, end the process."""
         with contextlib.suppress(TransportError):
-            turn.cut = await warm.session.rewind(turn.uuid, turn.uuid)
+            turn.cut = await warm.session.rewind(turn.uuid, turn.uuid, absent_too=True)
         warm.tail.take()
         if not turn.cut:
             turn.cut = True

@@ -176,11 +176,11 @@ class Session:
         """Stop the running turn. Its `Result` then comes as an aborted one."""
         await self.control("interrupt", cancel_queued=True)
 
-    async def rewind(self, target_uuid: str, last_uuid: str) -> bool:
+    async def rewind(self, target_uuid: str, last_uuid: str, *, absent_too: bool = False) -> bool:
         """Cut the conversation just before a prompt; `last_uuid` is its newest prompt.
 
-        Return whether the prompt is out of the history. It may never have come in (a process that
-        was killed at once); an older binary does not know the request and leaves it there.
+        Return whether it was cut; an older binary does not know the request. With `absent_too` a
+        prompt that never came into the history counts as out of it.
         """
         try:
             answer = await self.control(
@@ -192,7 +192,9 @@ class Session:
         except ControlError as error:
             log.debug("rewind refused: %s", error)
             return False
-        if answer.get("rewound") or answer.get("reason") == "target_not_found":
+        if answer.get("rewound"):
+            return True
+        if absent_too and answer.get("reason") == "target_not_found":
             return True
         log.debug("rewind refused: %s", answer.get("reason"))
         return False

@@ -230,9 +230,9 @@ class Store(Database):
         """Return recorded settings. Fields that a newer version wrote are left out."""
         with self.read() as db:
             row = db.execute("select json from settings where digest = ?", (digest,)).fetchone()
-        known = {
-            name: value for name, value in json.loads(row[0]).items() if hasattr(Settings, name)
-        }
+        if row is None:
+            raise StoreError("The settings of a turn are not in the record")
+        known = {name: v for name, v in json.loads(row[0]).items() if hasattr(Settings, name)}
         lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
         return Settings(**(known | lists))
 

@@ -231,7 +231,7 @@ class TestControlRequestsOfOurs:
     async def test_a_rewind_tells_whether_the_prompt_is_out(
         self, session: Session, transport: ScriptedTransport, answer: Frame, out: bool
     ) -> None:
-        asking = asyncio.create_task(session.rewind(UUID, UUID))
+        asking = asyncio.create_task(session.rewind(UUID, UUID, absent_too=True))
         request = await transport.until_written("control_request")
         transport.answer(request["request_id"], answer)
         assert await asking is out

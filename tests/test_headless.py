@@ -22,7 +22,7 @@ from .hostile import corpus
 if TYPE_CHECKING:
     from hotclaude_kernel.modelserver import ModelServer
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 KERNELSPEC = {"name": "hotclaude", "display_name": "Hot Claude", "language": "markdown"}
 ANSWER = Path(__file__).with_name("answer.md")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hotclaude_kernel.modelserver import Request
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 
 def answer(request: Request) -> Reply:

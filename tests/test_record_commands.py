@@ -433,6 +433,7 @@ class TestGc:
 
 
 @pytest.mark.kernel
+@pytest.mark.long
 class TestAColleague:
     def test_the_cassette_alone_gives_the_same_outputs_elsewhere(
         self, env: dict[str, str], server: ModelServer, tmp_path: Path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .conftest import Cell, Notebook
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 RICH = (
     Thinking("let me see"),

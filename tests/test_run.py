@@ -82,6 +82,7 @@ def work(env: dict[str, str], home: Path) -> Path:
 
 
 @pytest.mark.kernel
+@pytest.mark.long
 class TestRunning:
     def test_parameters_settings_progress_and_where_it_runs(
         self, env: dict[str, str], server: ModelServer, work: Path
@@ -134,6 +135,7 @@ class TestRunning:
 
 
 @pytest.mark.kernel
+@pytest.mark.long
 @pytest.mark.usefixtures("isolated")
 class TestEndings:
     """By `main` in this process, which saves the second that importing nbclient takes."""
@@ -193,6 +195,7 @@ class TestEndings:
 
 
 @pytest.mark.kernel
+@pytest.mark.long
 class TestOthers:
     def test_papermill_takes_parameters_with_nothing_to_configure(
         self, env: dict[str, str], server: ModelServer, work: Path

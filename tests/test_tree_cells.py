@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from hotclaude_kernel.modelserver import Request
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 NUMBERS = Usage(
     input_tokens=1000,

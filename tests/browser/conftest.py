@@ -100,6 +100,7 @@ class Bench:
         if front.name not in self._started:
             home = self._folder / front.name
             env = isolated_env(home, self.model.url, self._binary)
+            env["HOTCLAUDE_RECORD"] = "all"  # tests share a server; none may replay another's turns
             log = self._folder / f"{front.name}.log"
             server = self._stack.enter_context(jupyter(front.program, env, log))
             context, seen = self._stack.enter_context(watched(self.browser, server.origin))

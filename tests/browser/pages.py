@@ -172,7 +172,9 @@ class PageTests:
         shown = sheet.text(at)
         saved = sheet.save(desk.notebook, desk.server)
         assert of_answer(saved.cells[at]) == RICH
-        assert not any(output.get("metadata") for output in saved.cells[at].outputs)
+        assert all(
+            {*output.get("metadata", {})} <= {"hotclaude"} for output in saved.cells[at].outputs
+        )
         sheet = desk.reopen()
         expect(sheet.output(at).locator("mjx-container")).to_have_count(4, timeout=WAIT_MS)
         assert sheet.text(at) == shown

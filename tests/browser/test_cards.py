@@ -179,7 +179,9 @@ class TestCards:
         assert [url for url in asked if "plot.png" in url] == []
         saved = sheet.save(desk.notebook, desk.server)
         shown = sheet.text(at)
-        assert not any(output.get("metadata") for output in saved.cells[at].outputs)
+        assert all(
+            {*output.get("metadata", {})} <= {"hotclaude"} for output in saved.cells[at].outputs
+        )
         sheet = desk.reopen()
         for fold in sheet.output(at).locator("details").all():
             fold.evaluate("fold => { fold.open = true }")

@@ -79,6 +79,7 @@ class TestTree:
         sheet.command("application:toggle-left-area")
         at = sheet.start("%tree")
         sheet.wait_done(at)
+        sheet.output(at).locator("summary", has_text="as a picture").click()
         drawn = picture(sheet, at)
         expect(drawn).to_be_visible(timeout=WAIT_MS)
         numbers, words = (drawn.locator("text").all_text_contents()[n::2] for n in (0, 1))
@@ -90,7 +91,6 @@ class TestTree:
             REX,
             f"{ASKED} [main] ← you are here",
         ]
-        sheet.output(at).locator("summary", has_text="as a list").click()
         colours = {}
         for theme in ("Dark", "Light"):
             sheet.theme(theme)

@@ -57,7 +57,7 @@ KINDS = (
         rf"{BEGIN}(?:/mnt/[a-z])?/(?:home|Users)/(?!(?i:{NOBODY})\b)\w[\w.-]*",
         7,
     ),
-    _kind("a home folder", rf"{BEGIN}/root/[\w.]+", 6),
+    _kind("a home folder", rf"{BEGIN}/roo[t]/[\w.]+", 6),
     _kind("a home folder", rf"\b[A-Za-z]:[\\/]+Users[\\/]+(?!(?i:{NOBODY})\b)\w[\w.-]*", 9),
     _kind(
         "an e-mail address",

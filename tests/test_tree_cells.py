@@ -342,15 +342,12 @@ class TestGoing:
         assert said(cell).startswith("on branch main, after turn 1")
         assert desk.history() == "ad"
 
-    def test_no_line_moves_while_another_cell_waits(self, desk: Desk) -> None:
+    def test_lines_and_prompts_that_wait_are_carried_out_in_order(self, desk: Desk) -> None:
         desk.begin("queue", "a")
-        gate = Gate()
-        desk.server.model = Script([Reply("first")], default="then")
         ids = [
             desk.notebook.send(text, cell_id=f"queue-{text}")
             for text in ("queue b", "%goto 1", "queue c")
         ]
-        gate.open()
         cells = [desk.notebook.collect(message_id) for message_id in ids]
         assert [cell.status for cell in cells] == ["ok"] * 3
         assert desk.history() == "ac"

@@ -28,7 +28,7 @@ class TestBranches:
         sheet = desk.reopen()
         page = sheet.page
         sheet.command("application:toggle-left-area")
-        page.set_viewport_size({"width": 840, "height": 2700})
+        page.set_viewport_size({"width": 840, "height": 3000})
         expect(page.locator(".jp-Notebook h1").first).to_contain_text("Branches", timeout=WAIT_MS)
         expect(page.get_by_text("Rewound before turn 3")).to_have_count(1)
         # A page that does not trust the notebook keeps the list of the tree and drops the picture.

@@ -64,16 +64,32 @@ def chain(connection: sqlite3.Connection, turn: int) -> list[bytes]:
 
 
 def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> str:
-    """Write a transcript for one process to go on from; return its path."""
+    """Write a transcript for one process to go on from; return its path.
+
+    `entries` are those of each turn. A turn that was recorded behind the very same answer of
+    another process names that one's entry as its parent: it is hung behind the turn before it.
+    """
     import re
 
     session = re.compile(rb'"sessionId":"[^"\\]*"')
+    name = re.compile(rb'"uuid":"([^"\\]*)"')
+    parent = re.compile(rb'"parentUuid":"([^"\\]*)"')
+    named = b'"sessionId":"%s"' % session_id.encode()
+    known: set[bytes] = set()
+    last = b""
+
+    def hung(match: re.Match[bytes]) -> bytes:
+        return match[0] if match[1] in known or not last else b'"parentUuid":"%s"' % last
+
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, f"{session_id}.jsonl")
-    named = b'"sessionId":"%s"' % session_id.encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
-        file.writelines(session.sub(named, lines) for lines in entries)
+        for lines in entries:
+            names = name.findall(lines)
+            known.update(names)
+            file.write(parent.sub(hung, session.sub(named, lines)))
+            last = names[-1] if names else last
     return path
 
 

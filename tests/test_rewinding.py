@@ -163,6 +163,15 @@ class TestRunningACellAgain:
         }
         assert len(book.conversation.branches.nodes) == 3
 
+    async def test_what_follows_a_turn_that_came_out_the_same_is_resumed_with_it(
+        self, book: Book, server: ModelServer
+    ) -> None:
+        await book.run_all("a", "b")
+        await book.run_all("a", "c")  # the very same a, under another uuid in its process
+        await book.restart()
+        await book.run_all("d")
+        assert prompts(server.requests[-1]) == ["prompt a", "prompt c", "prompt d"]
+
     async def test_append_asks_at_the_end(self, book: Book, server: ModelServer) -> None:
         book.conversation.rerun = "append"
         await book.run_all("a", "b", "a")

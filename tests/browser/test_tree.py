@@ -22,6 +22,8 @@ pytestmark = pytest.mark.browser
 
 ADA = "remember that my name is Ada"
 TOM = "remember that my cat is called Tom"
+BYRON = "remember that my name is Ada Byron"
+CAT = "remember that my cat is called Tom Kitten"
 REX = "remember that my dog is called Rex"
 ASKED = "what did I ask you to remember?"
 
@@ -104,15 +106,15 @@ class TestTree:
     def test_a_restarted_kernel_remembers_and_can_rewind(self, desk: Desk, shots: Path) -> None:
         desk.model.model = demo_model
         sheet = desk.open()
-        sheet.run(ADA)
-        sheet.run(TOM)
+        sheet.run(BYRON)
+        sheet.run(CAT)
         sheet.save(desk.notebook, desk.server)
         restart(sheet, "Restart Kernel…")
         answer = sheet.run(ASKED)
         assert "Goes on after turn 2, from the record" in answer
         assert "Ada" in answer
         assert "Tom" in answer
-        assert histories(desk)[-1] == [ADA, TOM, ASKED]
+        assert histories(desk)[-1] == [BYRON, CAT, ASKED]
         sheet.shoot(shots, "tree-restarted")
         sheet.write(0, "remember that my name is Grace")
         sheet.save(desk.notebook, desk.server)
@@ -122,7 +124,7 @@ class TestTree:
         sheet.wait_done(2)
         sheet.wait_kernel("idle")
         assert "Ada" not in sheet.text(2)
-        assert histories(desk)[-1] == ["remember that my name is Grace", TOM, ASKED]
+        assert histories(desk)[-1] == ["remember that my name is Grace", CAT, ASKED]
         sheet.shoot(shots, "tree-run-all")
         last = sheet.run("%tree")
         assert "branch-1" in last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from jupyter_core.paths import jupyter_config_path
 
-from hotclaude_kernel import launching
+from hotclaude_kernel import launching, resuming
 from hotclaude_kernel.launching import configured
 from hotclaude_kernel.turn import Settings
 
@@ -102,3 +103,18 @@ class TestEnvironment:
     def test_a_surrounding_session_is_not_inherited(self) -> None:
         env = launching.process_env(dict.fromkeys(launching.FOREIGN_ENV, "1"))
         assert not set(launching.FOREIGN_ENV) & set(env)
+
+
+def test_a_turn_recorded_behind_the_same_one_of_another_process_is_hung_behind_it(
+    tmp_path: Path,
+) -> None:
+    """Its own entries name the parent that it had there; those that are known stay."""
+    first = b'{"type":"user","uuid":"a1","parentUuid":null,"sessionId":"old"}\n'
+    second = (
+        b'{"type":"user","uuid":"b1","parentUuid":"elsewhere","sessionId":"other"}\n'
+        b'{"type":"assistant","uuid":"b2","parentUuid":"b1","sessionId":"other"}\n'
+    )
+    path = resuming.write_transcript(str(tmp_path), [first, second], "new")
+    entries = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    assert [entry["parentUuid"] for entry in entries] == [None, "a1", "b1"]
+    assert {entry["sessionId"] for entry in entries} == {"new"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotclaude_kernel.launching import find_claude
+from hotclaude_kernel.claude.launch import find_claude
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

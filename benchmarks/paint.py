@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
-from hotclaude_kernel.launching import find_claude
+from hotclaude_kernel.claude.launch import find_claude
 from hotclaude_kernel.modelserver import ModelServer, Reply, Request, Text
 from tests.browser.frontend import LAB, NOTEBOOK_7, jupyter
 from tests.browser.watch import chromium, watched

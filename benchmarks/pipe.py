@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from hotclaude_kernel.launching import BASE_ARGV, PROCESS_ENV, REQUIRED_ENV
-from hotclaude_kernel.protocol import request_frame, user_frame
-from hotclaude_kernel.turn import Settings
+from hotclaude_kernel.claude.frames import request_frame, user_frame
+from hotclaude_kernel.claude.launch import BASE_ARGV, PROCESS_ENV, REQUIRED_ENV
+from hotclaude_kernel.turns.turn import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotclaude_kernel.store import Finished, Store
-from hotclaude_kernel.tree import Node
-from hotclaude_kernel.turn import Settings
+from hotclaude_kernel.record.store import Finished, Store
+from hotclaude_kernel.turns.tree import Node
+from hotclaude_kernel.turns.turn import Settings
 
 from .frontend import Cell, Frontend, new_notebook, open_frontend
 from .latency import new_word

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .numbers import Samples
 
 IMPORTS = {
-    "ours, before the spawn": "hotclaude_kernel.launching",
-    "ours": "hotclaude_kernel.kernel",
+    "ours, before the spawn": "hotclaude_kernel.claude.launch",
+    "ours": "hotclaude_kernel.kernel.kernel",
     "ipykernel": "ipykernel.kernelapp",
 }
 LINE = re.compile(r"import time:\s+(?P<self>\d+) \|\s+(?P<total>\d+) \|(?P<depth> +)(?P<name>\S+)")

@@ -21,7 +21,7 @@ from typing import Any
 import nbformat
 from jupyter_client.manager import KernelManager
 
-from hotclaude_kernel.launching import find_claude
+from hotclaude_kernel.claude.launch import find_claude
 from hotclaude_kernel.modelserver import Failure, ModelServer, Reply, Script, Thinking, ToolUse
 
 NOTEBOOK = Path(__file__).with_name("gallery.ipynb")

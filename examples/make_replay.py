@@ -55,7 +55,7 @@ def main() -> None:
         for path in work.iterdir():
             path.unlink()
         nbformat.write(notebook(), work / f"{NAME}.ipynb")
-        command = [sys.executable, "-m", "hotclaude_kernel.cli"]
+        command = [sys.executable, "-m", "hotclaude_kernel.cli.main"]
         run = [*command, "run", f"{NAME}.ipynb", "-o", f"{NAME}.ipynb", "--no-progress"]
         subprocess.run(run, cwd=work, env=env, check=True)
         subprocess.run([*command, "export", f"{NAME}.ipynb"], cwd=work, env=env, check=True)

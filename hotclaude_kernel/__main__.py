@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from .launching import let_go, listen, prespawn
+from .claude.launch import let_go, listen, prespawn
 
 
 def main() -> None:
     """Run the kernel until it is shut down."""
     early = prespawn(sys.argv)
     listening = listen(sys.argv)
-    from .app import HotClaudeApp
+    from .kernel.app import HotClaudeApp
 
     if not HotClaudeApp.takes_ports():
         let_go(listening)

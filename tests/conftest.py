@@ -19,8 +19,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
+from hotclaude_kernel.claude.launch import find_claude
 from hotclaude_kernel.errors import ClaudeNotFound
-from hotclaude_kernel.launching import find_claude
 from hotclaude_kernel.modelserver import ModelServer, Script
 
 if TYPE_CHECKING:

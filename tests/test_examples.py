@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 
-from hotclaude_kernel.cli import main
+from hotclaude_kernel.cli.main import main
 
 if TYPE_CHECKING:
     from hotclaude_kernel.modelserver import ModelServer

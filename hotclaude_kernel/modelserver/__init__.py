@@ -7,8 +7,8 @@ to it when `ANTHROPIC_BASE_URL` holds its `url`.
 
 from __future__ import annotations
 
-from hotclaude_kernel.modelserver.demo import demo_model
-from hotclaude_kernel.modelserver.replies import (
+from .demo import demo_model
+from .replies import (
     EMPTY,
     HTML,
     Answer,
@@ -30,9 +30,9 @@ from hotclaude_kernel.modelserver.replies import (
     Usage,
     Wait,
 )
-from hotclaude_kernel.modelserver.request import Exchange, Request, ToolResult
-from hotclaude_kernel.modelserver.script import Model, Script
-from hotclaude_kernel.modelserver.server import ModelServer, serve_in_thread
+from .request import Exchange, Request, ToolResult
+from .script import Model, Script
+from .server import ModelServer, serve_in_thread
 
 __all__ = [
     "EMPTY",

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
-from hotclaude_kernel.modelserver.request import Request, ToolResult
+from .replies import Reply, Text, Thinking, ToolUse
+from .request import Request, ToolResult
 
 MODEL = "hotclaude-demo"
 WORDS_PER_S = 60.0

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
-from hotclaude_kernel.modelserver.replies import Answer, Reply, Text
-from hotclaude_kernel.modelserver.request import Request
+from .replies import Answer, Reply, Text
+from .request import Request
 
 Model: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]
 

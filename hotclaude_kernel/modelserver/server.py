@@ -21,7 +21,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, RequestHandler
 
-from hotclaude_kernel.modelserver.replies import (
+from .replies import (
     Answer,
     Disconnect,
     EndOfStream,
@@ -36,19 +36,9 @@ from hotclaude_kernel.modelserver.replies import (
     StreamError,
     Wait,
 )
-from hotclaude_kernel.modelserver.request import Request, redacted
-from hotclaude_kernel.modelserver.script import Model, Script
-from hotclaude_kernel.modelserver.stream import (
-    CHARS_PER_TOKEN,
-    Clock,
-    Due,
-    Step,
-    decode,
-    encode,
-    events,
-    forever,
-    plain,
-)
+from .request import Request, redacted
+from .script import Model, Script
+from .stream import CHARS_PER_TOKEN, Clock, Due, Step, decode, encode, events, forever, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

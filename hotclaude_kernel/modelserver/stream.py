@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
-from hotclaude_kernel.modelserver.replies import (
+from .replies import (
     Block,
     Disconnect,
     EndOfStream,
@@ -34,7 +34,7 @@ from hotclaude_kernel.modelserver.replies import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotclaude_kernel.modelserver.request import Request
+    from .request import Request
 
 CHARS_PER_TOKEN = 4
 

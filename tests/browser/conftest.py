@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotclaude_kernel.modelserver import ModelServer, Script
-from tests.conftest import isolated_env
+
+from ..conftest import isolated_env
 
 pytest.register_assert_rewrite("tests.browser.pages")
 playwright = pytest.importorskip("playwright.sync_api")
 
-from tests.browser.frontend import FrontEnd, Sheet, jupyter, screenshot_folder  # noqa: E402
-from tests.browser.watch import Seen, chromium, watched  # noqa: E402
+from .frontend import FrontEnd, Sheet, jupyter, screenshot_folder  # noqa: E402
+from .watch import Seen, chromium, watched  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from hotclaude_kernel.modelserver import Answer, Request
     from hotclaude_kernel.modelserver.script import Model
-    from tests.browser.frontend import JupyterServer
+
+    from .frontend import JupyterServer
 
 VIEW = {"width": 1200, "height": 900}
 

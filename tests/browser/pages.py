@@ -12,13 +12,14 @@ import nbformat
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import Gate, Reply, Stall, Text, ToolUse, Wait, demo_model
-from tests.browser.frontend import WAIT_MS
+
+from .frontend import WAIT_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.browser.conftest import Desk
-    from tests.browser.frontend import FrontEnd, Sheet
+    from .conftest import Desk
+    from .frontend import FrontEnd, Sheet
 
 #: Front ends hide what comes after the 50th output of a cell.
 MOST_OUTPUTS = 45

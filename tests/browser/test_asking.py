@@ -9,12 +9,13 @@ import pytest
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import Gate, Reply, ToolUse, Wait
-from tests.browser.frontend import LAB, NOTEBOOK_7, WAIT_MS
+
+from .frontend import LAB, NOTEBOOK_7, WAIT_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.browser.conftest import Desk
+    from .conftest import Desk
 
 pytestmark = pytest.mark.browser
 

@@ -11,15 +11,16 @@ import pytest
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import Gate, Reply, Text, Thinking, ToolUse, Wait
-from tests.browser.frontend import LAB, WAIT_MS
-from tests.browser.pages import MOST_OUTPUTS
+
+from .frontend import LAB, WAIT_MS
+from .pages import MOST_OUTPUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Locator
 
-    from tests.browser.conftest import Desk
+    from .conftest import Desk
 
 pytestmark = pytest.mark.browser
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.frontend import LAB, WAIT_MS
+from .frontend import LAB, WAIT_MS
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import Desk
+    from .conftest import Desk
 
 pytestmark = pytest.mark.browser
 

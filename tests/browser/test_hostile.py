@@ -15,16 +15,17 @@ import pytest
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import Failure, Gate, Reply, Text, Thinking, ToolUse, Wait
-from tests.browser.frontend import LAB, NOTEBOOK_7
-from tests.browser.watch import click_all_links, executions, watched
-from tests.hostile import corpus
+
+from ..hostile import corpus
+from .frontend import LAB, NOTEBOOK_7
+from .watch import click_all_links, executions, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.browser.conftest import Bench, Desk
-    from tests.browser.frontend import FrontEnd, Sheet
+    from .conftest import Bench, Desk
+    from .frontend import FrontEnd, Sheet
 
 pytestmark = pytest.mark.browser
 

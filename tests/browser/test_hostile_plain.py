@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hotclaude_kernel.markdown import render, wrap
-from tests.browser.watch import click_all_links, executions, watched
-from tests.hostile import corpus
+from hotclaude_kernel.page.markdown.render import render, wrap
+
+from ..hostile import corpus
+from .watch import click_all_links, executions, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

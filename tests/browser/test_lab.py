@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotclaude_kernel.modelserver import Gate, Reply, Wait
-from tests.browser.frontend import LAB
-from tests.browser.pages import PageTests
+
+from .frontend import LAB
+from .pages import PageTests
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import Desk
+    from .conftest import Desk
 
 pytestmark = pytest.mark.browser
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.frontend import NOTEBOOK_7
-from tests.browser.pages import PageTests
+from .frontend import NOTEBOOK_7
+from .pages import PageTests
 
 pytestmark = pytest.mark.browser
 

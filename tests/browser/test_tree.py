@@ -8,15 +8,16 @@ import pytest
 from playwright.sync_api import expect
 
 from hotclaude_kernel.modelserver import demo_model
-from tests.browser.frontend import LAB, WAIT_MS
+
+from .frontend import LAB, WAIT_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Locator
 
-    from tests.browser.conftest import Desk
-    from tests.browser.frontend import Sheet
+    from .conftest import Desk
+    from .frontend import Sheet
 
 pytestmark = pytest.mark.browser
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hotclaude_kernel.claude.frames import Block, Delta, Result
 from hotclaude_kernel.modelserver import (
     Disconnect,
     EndOfStream,
@@ -22,19 +23,18 @@ from hotclaude_kernel.modelserver import (
     StreamError,
     Text,
 )
-from hotclaude_kernel.orphans import carriers
-from hotclaude_kernel.protocol import Block, Delta, Result
-from tests.conftest import until
+from hotclaude_kernel.pool.orphans import carriers
 
+from ..conftest import until
 from .ledger import read_store
 from .stage import ORPHANS_S, Book, KernelBook, environ, reached, staged, token_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from hotclaude_kernel.claude.frames import Event
     from hotclaude_kernel.modelserver import Request
     from hotclaude_kernel.modelserver.replies import Answer
-    from hotclaude_kernel.protocol import Event
 
     from .ledger import Asked, Ledger
     from .stage import Stage

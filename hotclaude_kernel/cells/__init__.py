@@ -1,0 +1,1 @@
+"""What stands in a cell, and running it, without ZMQ."""

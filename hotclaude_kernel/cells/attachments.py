@@ -1,0 +1,102 @@
+"""Images that a cell sends: `@plot.png` in its text, a pasted data URI, or `%attach`.
+
+The prompt keeps a word in the image's place, so that it reads as it was written.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..turns.turn import Attachment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The API takes 5 MB of base64, which is a third more than the image.
+MOST_BYTES = 3_750_000
+MOST_IMAGES = 20
+_SIGNATURES = (
+    ("image/png", b"\x89PNG\r\n\x1a\n"),
+    ("image/jpeg", b"\xff\xd8\xff"),
+    ("image/gif", b"GIF8"),
+)
+_MENTION = re.compile(
+    r"(?<![\w@/])@(\"[^\"\n]+\"|(?:[^\s\"@]|(?<=\w)@)+\.(?:png|jpe?g|gif|webp)(?![\w/-]|\.\w))",
+    re.IGNORECASE,
+)
+_PASTED = re.compile(r"!?\[([^\]\n]*)\]\(data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=\s]+)\)")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+
+
+def collect(
+    text: str, folder: Path, named: Iterable[str] = ()
+) -> tuple[str, tuple[Attachment, ...]]:
+    """Return the text without the images in it, and the images: those `named`, then the text's.
+
+    A mention of what is no image stays as it is: `claude` itself reads `@file`. Raises
+    `UsageError` for an image that can't be sent.
+    """
+    found = [read_image(name, folder) for name in named]
+
+    def pasted(match: re.Match[str]) -> str:
+        name = match[1] or f"pasted image {len(found) + 1}"
+        found.append(_pasted_image(name, match[3]))
+        return f"[{name}]"
+
+    def mentioned(match: re.Match[str]) -> str:
+        name = match[1].strip('"')
+        if not name.lower().endswith(_SUFFIXES):
+            return match[0]
+        found.append(read_image(name, folder))
+        return f"[{name}]"
+
+    text = _MENTION.sub(mentioned, _PASTED.sub(pasted, text))
+    if len(found) > MOST_IMAGES:
+        raise UsageError(f"{len(found)} images are too many", hint=f"Send at most {MOST_IMAGES}.")
+    return text, tuple(found)
+
+
+def read_image(name: str, folder: Path) -> Attachment:
+    """Return the image in a file. Raises `UsageError` if there is none, or it can't be sent."""
+    try:
+        path = folder / Path(name).expanduser()
+        data = path.read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:  # no such file, no such user, not a path
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"The image {name} can't be read: {why}",
+            hint=f"Paths are taken from {folder}.",
+        ) from error
+    return Attachment(name=path.name, media_type=_media_type(name, data), data=data)
+
+
+def _pasted_image(name: str, encoded: str) -> Attachment:
+    try:
+        data = base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UsageError(
+            f"The pasted image {name} is damaged", hint="Paste it again, or use `%attach file`."
+        ) from error
+    return Attachment(name=name, media_type=_media_type(name, data), data=data)
+
+
+def _media_type(name: str, data: bytes) -> str:
+    """Return the type by the bytes; a file's name may say anything."""
+    if len(data) > MOST_BYTES:
+        raise UsageError(
+            f"The image {name} is too large: {len(data) / 1e6:.1f} MB",
+            hint=f"Send at most {MOST_BYTES / 1e6:.1f} MB.",
+        )
+    for media_type, signature in _SIGNATURES:
+        if data.startswith(signature):
+            return media_type
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    raise UsageError(
+        f"{name} is no image that can be sent", hint="Send PNG, JPEG, GIF or WebP images."
+    )

@@ -1,0 +1,1 @@
+"""The `%` lines, by what they are about."""

@@ -1,0 +1,125 @@
+"""The `%` lines at the top of a cell: settings and questions about the session.
+
+`split` cuts a cell into such lines and the prompt below them. Each magic is one function of the
+conversation and the line's argument; its docstring is its help.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import TYPE_CHECKING
+
+from ...conversation.position import MODES, RERUNS
+from ...errors import UsageError
+from ...turns.turn import EFFORTS, PERMISSION_MODES
+from ..lines import DEFAULT, Answer, Line, listed, split
+from . import settings, status, tree
+
+if TYPE_CHECKING:
+    from ...conversation.conversation import Conversation
+    from ..lines import CellMagic, Magic
+
+__all__ = ["MAGICS", "Answer", "Line", "find", "help_text", "run", "split", "values_of"]
+
+
+async def run(line: Line, conversation: Conversation) -> Answer:
+    """Carry out one line. Raises `UsageError` for a name or a value that does not exist."""
+    if line.ask:
+        return Answer(page=help_text(line.name, cell=line.body is not None))
+    if line.body is not None:
+        return await CELL_MAGICS[line.name](conversation, line.argument, line.body)
+    return await find(line.name)(conversation, line.argument)
+
+
+def find(name: str) -> Magic:
+    """Return the magic of this name; `UsageError` with the nearest ones if there is none."""
+    if magic := MAGICS.get(name.replace("_", "-")):
+        return magic
+    near = difflib.get_close_matches(name, MAGICS, n=1)
+    hint = f"Did you mean %{near[0]}? " if near else ""
+    raise UsageError(
+        f"There is no %{name}",
+        hint=f"{hint}There are {listed(f'%{known}' for known in MAGICS)}. "
+        "To send a prompt that begins with %, write \\%.",
+    )
+
+
+def help_text(name: str, *, cell: bool = False) -> str:
+    """Return what a magic does, or a cell magic."""
+    return inspect.getdoc(CELL_MAGICS[name] if cell else find(name)) or ""
+
+
+def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
+    """Return the values that a magic takes, for completion; none where any text will do."""
+    match name.replace("_", "-"):
+        case "model":
+            return (DEFAULT, *settings.model_names(conversation))
+        case "effort":
+            return (DEFAULT, *EFFORTS)
+        case "permission-mode":
+            return PERMISSION_MODES
+        case "params":
+            return tuple(f"{known}=" for known in conversation.parameters)
+        case "checkout":
+            return tuple(conversation.branches.branches)
+        case "goto":
+            tree = conversation.branches
+            return ("start", *tree.checkpoints, *tree.branches)
+        case "rerun":
+            return RERUNS
+        case "record":
+            return MODES
+        case "tools":
+            return ("all", "none", *settings.tool_names(conversation))
+    return ()
+
+
+async def help_(conversation: Conversation, argument: str) -> Answer:
+    """`%help`: this list. `%help model` or `%model?` tells more of one."""
+    if argument:
+        name = argument.lstrip("%")
+        cell = argument.startswith("%%") and name in CELL_MAGICS
+        return Answer(report=help_text(name, cell=cell))
+    texts = [help_text(name) for name in MAGICS]
+    texts += [help_text(name, cell=True) for name in CELL_MAGICS]
+    rows = "".join(f"- {text.splitlines()[0]}\n" for text in texts)
+    return Answer(
+        report="A cell is a message to Claude. Lines that begin with % at its top set things:\n\n"
+        f"{rows}\n`/command` and `@file` work as they do in Claude Code."
+    )
+
+
+MAGICS: dict[str, Magic] = {
+    "model": settings.model,
+    "effort": settings.effort,
+    "system": settings.system,
+    "cwd": settings.cwd,
+    "tools": settings.tools,
+    "permission-mode": settings.permission_mode,
+    "attach": settings.attach,
+    "params": settings.params,
+    "record": settings.record,
+    "tree": tree.tree,
+    "branches": tree.branches,
+    "goto": tree.goto,
+    "fork": tree.fork,
+    "checkout": tree.checkout,
+    "checkpoint": tree.checkpoint,
+    "rerun": tree.rerun,
+    "rewind-files": tree.rewind_files,
+    "new": tree.new,
+    "compact": tree.compact,
+    "aside": tree.aside,
+    "context": status.context,
+    "budget": status.budget_,
+    "pool": status.pool,
+    "status": status.status,
+    "clear": settings.clear,
+    "help": help_,
+}
+
+CELL_MAGICS: dict[str, CellMagic] = {
+    "params": settings.params_cell,
+    "refresh": settings.refresh_cell,
+}

@@ -1,0 +1,272 @@
+"""The `%` lines about the session's life: what Claude sees, what it costs, what runs."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...errors import HotClaudeError, UsageError
+from ...record.database import MEMORY
+from ...turns import budget
+from ..lines import DEFAULT, Answer, counted, table, takes_nothing
+
+if TYPE_CHECKING:
+    from ...claude.frames import Frame
+    from ...conversation.conversation import Conversation
+    from ...pool.warm import Warm
+    from ...turns.budget import Budget
+
+LIMIT = re.compile(
+    r"(turn\s+)?(?:(\$)?(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)\s*(k|m)?\s*(usd|\$|tokens?)?|none)",
+    re.IGNORECASE,
+)
+FACTOR = {"": 1, "k": 1000, "m": 1_000_000}
+
+
+async def context(conversation: Conversation, argument: str) -> Answer:
+    """`%context`: what Claude will see next: turns, tokens by kind, what is left out.
+
+    Counted by the process itself; nothing is sent.
+    """
+    takes_nothing("context", argument)
+    tree = conversation.branches
+    use = await _context_use(conversation)
+    rows = [(str(c.get("name")), f"{c.get('tokens') or 0:,}") for c in use.get("categories") or ()]
+    on_path = {node.id for node in tree.path}
+    others = sum(at not in on_path for at in tree.nodes)
+    failed = sum(turn.node is None and turn.status != "running" for turn in conversation.turns)
+    summed = max((node.number for node in tree.path if node.compacted), default=0)
+    summary = f", the first {summed} as a summary" if summed else ""
+    seen = f"{counted(len(tree.path), 'turn')}{summary}, {_stands(conversation)}"
+    left_out = f"{counted(others, 'turn')} of other branches, {failed} that did not finish"
+    facts = [
+        ("turns", seen),
+        ("left out", left_out),
+        ("tokens", await _context_row(conversation)),
+        ("prompt cache", _cache_row(conversation)),
+    ]
+    report = table(("context", ""), facts)
+    return Answer(report=report + ("\n" + table(("tokens by kind", ""), rows) if rows else ""))
+
+
+async def budget_(conversation: Conversation, argument: str) -> Answer:
+    """`%budget $2`: refuse to send what would take the notebook over 2 dollars.
+
+    `%budget 200k tokens` counts tokens; `%budget turn $0.10` and `%budget turn 50k tokens` hold for
+    each turn; `%budget none` takes all limits away. `%budget` alone shows limits and use. Dollars
+    are list price, whatever your plan charges. A turn is reckoned by the one before it.
+    """
+    if argument:
+        conversation.budget = _limited(conversation.budget, argument)
+    limits, spent = conversation.budget, conversation.record.spent()
+    rows = [
+        ("notebook", f"${spent.usd:.4f}", _limit(limits.usd, "${:,.4f}")),
+        ("notebook", f"{spent.tokens:,} tokens", _limit(limits.tokens, "{:,} tokens")),
+        ("each turn", "", _limit(limits.turn_usd, "${:,.4f}")),
+        ("each turn", "", _limit(limits.turn_tokens, "{:,} tokens")),
+    ]
+    return Answer(report=table(("budget", "used", "limit"), rows))
+
+
+def _limit(value: float | None, form: str) -> str:
+    return "none" if value is None else form.format(value)
+
+
+def _limited(limits: Budget, argument: str) -> Budget:
+    match = LIMIT.fullmatch(argument)
+    turn, dollar, number, factor, unit = match.groups("") if match else [""] * 5
+    counts = unit.lower().startswith("token")
+    # `200k` is meant as tokens, and would be taken for dollars.
+    if match is None or (counts and dollar) or (factor and not (dollar or unit)):
+        raise UsageError(
+            f"%budget: {argument} is no budget",
+            hint="Write `%budget $2`, `%budget 200k tokens`, `%budget turn $0.10`, or `none`.",
+        )
+    if not number:
+        return replace(limits, turn_usd=None, turn_tokens=None) if turn else budget.Budget()
+    value = float(number.replace(",", "")) * FACTOR[factor.lower()]
+    if counts:
+        tokens = round(value)
+        return replace(limits, turn_tokens=tokens) if turn else replace(limits, tokens=tokens)
+    return replace(limits, turn_usd=value) if turn else replace(limits, usd=value)
+
+
+async def pool(conversation: Conversation, argument: str) -> Answer:
+    """`%pool`: the processes that are warm, their memory, and what they have saved."""
+    takes_nothing("pool", argument)
+    pool = conversation.pool
+    memory = pool.memory_mb()
+    now = time.monotonic()
+    rows = [
+        (
+            str(warm.session.pid),
+            _holds(warm),
+            str(warm.turns),
+            f"{memory.get(warm.session.pid or 0, 0):.0f} MB",
+            _duration(round(now - warm.used)),
+            f"{warm.start_s * 1000:.0f} ms",
+        )
+        for warm in [*pool.leased, *pool.parked]
+    ]
+    head = ("pid", "stands", "turns", "memory", "idle", "start")
+    tally, limits = pool.tally, pool.limits
+    facts = [
+        ("turns asked at once", f"{tally.hits} of {tally.turns}"),
+        ("saved", f"{tally.saved_s * 1000:.0f} ms"),
+        ("started", f"{tally.spawned}, {tally.resumed} of them on an earlier conversation"),
+        ("ended", _ended_row(conversation)),
+        ("asleep", "yes; the next cell wakes it" if pool.asleep else "no"),
+        ("limits", f"{limits.processes} processes, {limits.memory_mb} MB, {limits.spares} spare; "
+         f"idle {limits.idle_timeout_s:g} s, {limits.turns} turns, {limits.age_s:g} s of age"),
+    ]  # fmt: skip
+    return Answer(report=table(head, rows) + "\n" + table(("pool", ""), facts))
+
+
+def _holds(warm: Warm) -> str:
+    if warm.held:
+        return f"after turn {len(warm.held)}"
+    return "at the start" if warm.turns else "spare"
+
+
+def _ended_row(conversation: Conversation) -> str:
+    tally = conversation.pool.tally
+    return (
+        f"{tally.hibernated} idle, {tally.recycled} worn, {tally.evicted} too many, "
+        f"{tally.swept} left by other kernels"
+    )
+
+
+async def status(conversation: Conversation, argument: str) -> Answer:
+    """`%status`: the session: model, process, context, tokens, and hot against cold latency."""
+    takes_nothing("status", argument)
+    rows = [
+        ("model", _model_row(conversation)),
+        ("effort", conversation.settings.effort or DEFAULT),
+        ("permission mode", conversation.settings.permission_mode),
+        ("session id", conversation.session_id or "none yet"),
+        ("process", await _process_row(conversation)),
+        ("turns", _turns_row(conversation)),
+        ("stands", _place_row(conversation)),
+        ("record", _record_row(conversation)),
+        ("context", await _context_row(conversation)),
+        ("tokens", _tokens_row(conversation)),
+        ("first text, hot", _latency_row(conversation, hot=True)),
+        ("first text, cold", _latency_row(conversation, hot=False)),
+        ("saved by warm processes", _saved_row(conversation)),
+        ("prompt cache", _cache_row(conversation)),
+    ]
+    return Answer(report=table(("session", ""), rows))
+
+
+def _model_row(conversation: Conversation) -> str:
+    row = conversation.settings.model or DEFAULT
+    if conversation.model:
+        row += f" ({conversation.model})"
+    answered = next((turn.model for turn in reversed(conversation.turns) if turn.model), "")
+    if answered not in ("", conversation.model):
+        row += f", answered by {answered}"  # an endpoint of one's own may say who it really is
+    return row
+
+
+async def _process_row(conversation: Conversation) -> str:
+    if conversation.pool.asleep:
+        return "asleep; the next cell wakes it"
+    try:
+        session = await conversation.session()
+    except HotClaudeError as error:
+        return error.message
+    version = session.greeting.version if session.greeting else ""
+    times = counted(conversation.resumes, "time")
+    resumed = f", resumed {times}" if conversation.resumes else ""
+    return f"pid {session.pid}, claude {version}{resumed}"
+
+
+def _place_row(conversation: Conversation) -> str:
+    tree = conversation.branches
+    others = len(tree.branches) - 1
+    known = f"; {counted(others, 'other branch', 'other branches')}" if others else ""
+    if tree.head and not conversation.turns:
+        resumed = f"goes on after turn {tree.head.number}, from the record"
+        return f"on branch {tree.current}, {resumed}{known}"
+    return f"{_stands(conversation)}{known}"
+
+
+def _stands(conversation: Conversation) -> str:
+    head = conversation.branches.head
+    after = f"after turn {head.number}" if head else "before the first turn"
+    return f"on branch {conversation.branches.current}, {after}"
+
+
+def _record_row(conversation: Conversation) -> str:
+    path = conversation.record.store.path
+    where = "in memory only: the file can't be used" if path == MEMORY else path
+    replayed = sum(turn.replayed for turn in conversation.turns)
+    return f"{conversation.mode}; {replayed} turns replayed; {where}"
+
+
+def _saved_row(conversation: Conversation) -> str:
+    tally = conversation.pool.tally
+    turns = counted(tally.turns, "turn")
+    return f"{tally.saved_s:.1f} s in {turns}, {tally.hits} of them asked at once"
+
+
+def _cache_row(conversation: Conversation) -> str:
+    """What stands in the prompt cache, by the numbers of the turn that the next one follows."""
+    head = conversation.branches.head
+    cached = budget.cached_tokens(head.usage) if head else 0
+    if head is None or not cached:
+        return "nothing, by the last turn's numbers"
+    age = max(0, round(time.time() - head.ended))
+    return (
+        f"{cached:,} tokens, last used {_duration(age)} ago; once that has gone cold, the next "
+        f"turn writes those {cached:,} again"
+    )
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def _turns_row(conversation: Conversation) -> str:
+    counted = [turn.status for turn in conversation.turns]
+    kinds = ", ".join(f"{counted.count(kind)} {kind}" for kind in dict.fromkeys(counted))
+    return kinds or "none yet"
+
+
+async def _context_row(conversation: Conversation) -> str:
+    use = await _context_use(conversation)
+    total, window = use.get("totalTokens"), use.get("maxTokens") or use.get("rawMaxTokens")
+    if total is None:
+        return "unknown" + " while the process is asleep" * conversation.pool.asleep
+    share = f" ({use['percentage']} %)" if use.get("percentage") is not None else ""
+    return f"{total:,} tokens" + (f" of {window:,}" if window else "") + share
+
+
+async def _context_use(conversation: Conversation) -> Frame:
+    if conversation.pool.asleep:
+        return {}
+    try:
+        session = await conversation.session()
+        return await session.control("get_context_usage", detail="summary")
+    except HotClaudeError:
+        return {}
+
+
+def _tokens_row(conversation: Conversation) -> str:
+    used = [turn.usage for turn in conversation.turns if not turn.replayed]
+    read, cached = sum(u.prompt_tokens for u in used), sum(u.cache_read_tokens for u in used)
+    return f"{read:,} in ({cached:,} from the cache), {sum(u.output_tokens for u in used):,} out"
+
+
+def _latency_row(conversation: Conversation, *, hot: bool) -> str:
+    live = [turn for turn in conversation.turns if not turn.replayed]
+    clocks = [turn.clock for turn in live if turn.clock.hot is hot]
+    seconds = [s for clock in clocks if (s := clock.first_text_s) is not None]
+    if not seconds:
+        return "none yet"
+    return f"{statistics.median(seconds):.3f} s (median of {len(seconds)})"

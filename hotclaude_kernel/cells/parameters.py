@@ -1,0 +1,172 @@
+r"""Parameters: named values that a notebook's prompts are rendered with.
+
+A `%params` line or a `%%params` cell sets them; later values replace earlier ones, name by name. In
+a prompt `{{name}}` stands for the value, and a name that there is not is an error: a prompt with a
+hole in it is never sent. As long as nothing is set, prompts are no templates and stay as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .lines import listed, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NAME = r"[^\W\d][\w-]*"
+LITERAL = r"Braces of your own are written \{{."
+_NAME = re.compile(NAME)
+# `\{{`, or a name in double braces. What holds no name (formulas, code) is not ours.
+_PLACE = re.compile(r"\\\{\{|\{\{[ \t]*(" + NAME + r")[ \t]*\}\}")
+
+
+def render(text: str, values: Mapping[str, Any]) -> str:
+    r"""Return `text` with the values in place of their names.
+
+    Strings stand as they are, other values as JSON; what a value holds is not rendered in its turn.
+    `\{{` stands for `{{`. Where there are no values the text is returned as it is. Raises
+    `UsageError` for a name that there is not.
+    """
+    if not values:
+        return text
+
+    def fill(place: re.Match[str]) -> str:
+        name = place[1]
+        return "{{" if name is None else spelled(values[known(name, values, hint=LITERAL)])
+
+    return _PLACE.sub(fill, text)
+
+
+def spelled(value: Any) -> str:
+    """Return a value as it stands in a prompt."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names that a text has places for."""
+    return list(dict.fromkeys(place[1] for place in _PLACE.finditer(text) if place[1]))
+
+
+def known(name: str, names: Iterable[str], *, hint: str = "") -> str:
+    """Return the name, if it is one of `names`; else raise `UsageError` with the nearest one."""
+    names = list(names)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    nearest = f"Did you mean {near[0]}? " if near else ""
+    there = f"There are {listed(names)}." if names else "There are none."
+    raise UsageError(f"There is no parameter {name}", hint=f"{nearest}{there} {hint}".rstrip())
+
+
+# --- how they are written --------------------------------------------------------------------
+
+
+def of_line(argument: str) -> dict[str, Any]:
+    """Return the values of a `%params` line, quoted as in a shell."""
+    try:
+        words = shlex.split(argument)
+    except ValueError as error:
+        raise UsageError(
+            f"%params: {str(error).lower()}", hint="A value with blanks or quotes is quoted whole."
+        ) from error
+    return of_words(words)
+
+
+def of_words(words: Iterable[str]) -> dict[str, Any]:
+    """Return the values of words like `topic=cats`."""
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(
+                f"A parameter is written name=value, and {word} is not",
+                hint="A value with blanks or quotes is quoted whole: 'topic=cats and dogs'.",
+            )
+        values[name] = _value(text)
+    return _named(values)
+
+
+def of_cell(form: str, body: str) -> dict[str, Any]:
+    """Return the values of a `%%params` cell: one JSON object."""
+    if form not in ("", "json"):
+        raise UsageError(f"%%params: there is no form {form}", hint="There is json.")
+    try:
+        values = _loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"%%params: not JSON: {error}", hint='Write one object: {"topic": "cats", "n": 3}.'
+        ) from error
+    if not isinstance(values, dict):
+        raise UsageError(
+            "%%params takes one JSON object", hint='Write one: {"topic": "cats", "n": 3}.'
+        )
+    return _named(values)
+
+
+def of_mapping(values: Any) -> dict[str, Any]:
+    """Return the values that a file or another program gives; dates and the like become text."""
+    if not isinstance(values, dict):
+        raise UsageError("Parameters are names with values", hint="Write one `name: value` a line.")
+    try:
+        return _named(json.loads(json.dumps(values, default=str, allow_nan=False)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UsageError(f"These parameters can't be written as JSON: {error}") from error
+
+
+def declared(source: str) -> dict[str, Any]:
+    """Return the values that a cell sets."""
+    values: dict[str, Any] = {}
+    for line in split(source)[0]:
+        if line.name == "params" and not line.ask:
+            cell = line.body is not None
+            values |= of_cell(line.argument, line.body or "") if cell else of_line(line.argument)
+    return values
+
+
+def cell_of(values: Mapping[str, Any]) -> str:
+    """Return the source of a cell that sets the values."""
+    return f"%%params json\n{json.dumps(of_mapping(dict(values)), ensure_ascii=False, indent=2)}"
+
+
+def _named(values: dict[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"A parameter can't be named {name or 'by nothing'}",
+                hint="A name is letters, digits, _ and -, and begins with a letter or _.",
+            )
+    return values
+
+
+def _value(text: str) -> Any:
+    """Return what a text means as JSON; itself where it is none.
+
+    A number that JSON would spell another way (3.10, 1e3) is a text too: it goes into prompts as it
+    was written.
+    """
+    try:
+        value = _loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, (int, float)) and json.dumps(value) != text:
+        return text
+    return value
+
+
+def _loads(text: str) -> Any:
+    """Parse JSON, without what Python takes beside it."""
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number

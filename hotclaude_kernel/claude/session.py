@@ -1,0 +1,335 @@
+"""One live conversation with one process: prompts in, events out, control requests both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ClaudeUnusable, ControlError
+from . import frames
+from .frames import Event, Frame, Result, StateChanged
+from .parsing import parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from .transport import Transport
+
+log = logging.getLogger(__name__)
+
+INITIALIZE_S = 30.0
+CONTROL_S = 10.0
+IDLE_S = 2.0  # how long after its result a turn may take to report idle
+# Older binaries lack the state events that end a turn, or the control requests we rely on.
+OLDEST_VERSION = (2, 1, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionRequest:
+    """The process asks whether it may use a tool."""
+
+    tool_name: str
+    tool_input: Frame
+    tool_use_id: str = ""
+    description: str = ""
+    reason: str = ""
+    blocked_path: str = ""
+    suggestions: tuple[Frame, ...] = ()
+    needs_user: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """What the process says of itself at `initialize`."""
+
+    version: str
+    models: tuple[Frame, ...] = ()
+    commands: tuple[Frame, ...] = ()
+    api_key_source: str | None = None
+    api_provider: str = ""
+    token_source: str = ""
+
+
+async def deny(request: PermissionRequest) -> Frame:
+    """Answer a permission request where nobody can be asked."""
+    return {"behavior": "deny", "message": f"{request.tool_name} is not permitted here."}
+
+
+class Session:
+    """A conversation on a transport. One turn at a time; control requests at any time.
+
+    `permit` answers the process's permission requests; it may be exchanged between turns.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        permit: Callable[[PermissionRequest], Awaitable[Frame]] = deny,
+    ) -> None:
+        self.permit = permit
+        self.greeting: Greeting | None = None
+        self.session_id = ""
+        self.last_frame = time.monotonic()
+        self.stray: list[Event] = []  # what came while no turn was running
+        self.tape: Callable[[Frame], None] | None = None  # hears each frame of the running turn
+        self._transport = transport
+        self._numbers = itertools.count(1)
+        self._answers: dict[str, asyncio.Future[Frame]] = {}
+        self._asked: dict[str, asyncio.Task[None]] = {}
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._reading: asyncio.Task[None] | None = None
+        self._turn_uuid: str | None = None
+        self._alive = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id."""
+        return self._transport.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can still be asked."""
+        return self._alive
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is running."""
+        return self._turn_uuid is not None
+
+    async def start(self) -> Greeting:
+        """Open the transport and greet the process.
+
+        Raises `ProcessDied` if it ends at once and `ClaudeUnusable` if it is not what we need.
+        """
+        await self._transport.open()
+        self._alive = True
+        self._reading = asyncio.create_task(self._read(), name="claude-reader")
+        try:
+            answer = await self.control("initialize", timeout_s=INITIALIZE_S, hooks=None)
+        except ControlError as error:
+            raise ClaudeUnusable(
+                f"The claude binary does not answer as expected: {error.message}",
+                hint="Install Claude Code 2.1 or newer, or point HOTCLAUDE_CLI to one.",
+            ) from error
+        self.greeting = _greeting(answer)
+        _check_version(self.greeting.version)
+        return self.greeting
+
+    async def send(self, content: str | list[Frame], uuid: str) -> AsyncIterator[Event]:
+        """Ask `content` and yield the turn's events; the last one is its `Result`.
+
+        The turn is over when the process is idle again. Raises `ProcessDied` if it ends before.
+        """
+        if not self._alive:
+            raise self._transport.death()
+        self._turn_uuid = uuid
+        self._idle.clear()
+        self._events = asyncio.Queue()  # whatever an abandoned turn left is not this turn's
+        try:
+            self._transport.write(frames.user_frame(content, uuid))
+            async for event in self._turn_events(uuid):
+                yield event
+        finally:
+            self._turn_uuid = None
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no turn is running."""
+        await self._idle.wait()
+
+    def take_stray(self) -> list[Event]:
+        """Return, once, what came while no turn was running."""
+        stray, self.stray = self.stray, []
+        return stray
+
+    async def _turn_events(self, uuid: str) -> AsyncIterator[Event]:
+        while True:
+            event = await self._events.get()
+            if event is None:
+                raise self._transport.death()
+            if isinstance(event, Result) and uuid in (event.user_uuids or (uuid,)):
+                await self._until_idle()
+                yield event
+                return
+            yield event
+
+    async def _until_idle(self) -> None:
+        """Wait for the state that ends the turn; what else comes then belongs to no turn."""
+        try:
+            async with asyncio.timeout(IDLE_S):
+                while (event := await self._events.get()) is not None:
+                    if isinstance(event, StateChanged) and event.state == "idle":
+                        return
+                    self.stray.append(event)
+                self._events.put_nowait(None)  # it died: the next to read must learn it too
+        except TimeoutError:
+            log.debug("no idle after the result")
+
+    async def interrupt(self) -> None:
+        """Stop the running turn. Its `Result` then comes as an aborted one."""
+        await self.control("interrupt", cancel_queued=True)
+
+    async def rewind(self, target_uuid: str, last_uuid: str, *, absent_too: bool = False) -> bool:
+        """Cut the conversation just before a prompt; `last_uuid` is its newest prompt.
+
+        Return whether it was cut; an older binary does not know the request. With `absent_too` a
+        prompt that never came into the history counts as out of it.
+        """
+        try:
+            answer = await self.control(
+                "rewind_conversation",
+                target_message_uuid=target_uuid,
+                last_seen_user_message_uuid=last_uuid,
+                interrupt_if_running=False,
+            )
+        except ControlError as error:
+            log.debug("rewind refused: %s", error)
+            return False
+        if answer.get("rewound"):
+            return True
+        if absent_too and answer.get("reason") == "target_not_found":
+            return True
+        log.debug("rewind refused: %s", answer.get("reason"))
+        return False
+
+    async def control(self, subtype: str, *, timeout_s: float = CONTROL_S, **fields: Any) -> Frame:
+        """Send a control request and return its answer; `ControlError` if it is refused."""
+        if not self._alive:
+            raise self._transport.death()
+        request_id = f"hotclaude-{next(self._numbers)}"
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._answers[request_id] = answer
+        self._transport.write(frames.request_frame(request_id, subtype, fields))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise ControlError(f"no answer to {subtype} within {timeout_s:g} s") from None
+        finally:
+            self._answers.pop(request_id, None)
+
+    async def close(self, *, now: bool = False) -> None:
+        """End the process; bounded, idempotent. A running turn is cut short."""
+        await self._transport.close(now=now or self.busy)
+        if self._reading:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, *self._asked.values(), return_exceptions=True)
+        self._alive = False
+
+    async def _read(self) -> None:
+        try:
+            while frames := await self._transport.read():
+                self.last_frame = time.monotonic()
+                for frame in frames:
+                    self._dispatch(frame)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Tell everyone who waits that nothing more will come."""
+        self._alive = False
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(self._transport.death())
+        for task in self._asked.values():
+            task.cancel()
+        self._events.put_nowait(None)
+
+    def _dispatch(self, frame: Frame) -> None:
+        match frame.get("type"):
+            case "control_response":
+                self._settle(frame["response"])
+            case "control_request":
+                self._serve(frame["request_id"], frame["request"])
+            case "control_cancel_request":
+                if task := self._asked.pop(frame["request_id"], None):
+                    task.cancel()
+            case _:
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            events = parse(frame)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            log.debug("a frame of unknown shape: %.200r", frame, exc_info=True)
+            return
+        if not events:
+            log.debug("skipped: %s/%s", frame.get("type"), frame.get("subtype"))
+        elif self.tape is not None:
+            self.tape(frame)
+        for event in events:
+            if self._turn_uuid is None:
+                self.stray.append(event)
+            else:
+                self._events.put_nowait(event)
+
+    def _settle(self, response: Frame) -> None:
+        answer = self._answers.get(response.get("request_id", ""))
+        if answer is None or answer.done():
+            return
+        if response.get("subtype") == "success":
+            answer.set_result(response.get("response") or {})
+        else:
+            answer.set_exception(ControlError(str(response.get("error") or "refused")))
+
+    def _serve(self, request_id: str, request: Frame) -> None:
+        task = asyncio.create_task(self._answer(request_id, request))
+        self._asked[request_id] = task
+        task.add_done_callback(lambda _: self._asked.pop(request_id, None))
+
+    async def _answer(self, request_id: str, request: Frame) -> None:
+        """Answer a request of theirs: an unanswered one would block the turn for ever."""
+        subtype = request.get("subtype")
+        if subtype != "can_use_tool":
+            error = f"hotclaude does not serve {subtype}"
+            self._transport.write(frames.refusal_frame(request_id, error))
+            return
+        try:
+            decision = await self.permit(_permission_request(request))
+        except Exception as error:  # whatever the asking did, the process must get an answer
+            log.exception("the permission question failed")
+            self._transport.write(frames.refusal_frame(request_id, str(error)))
+            return
+        self._transport.write(frames.response_frame(request_id, decision))
+
+
+def _permission_request(request: Frame) -> PermissionRequest:
+    return PermissionRequest(
+        tool_name=request.get("tool_name", ""),
+        tool_input=request.get("input") or {},
+        tool_use_id=request.get("tool_use_id", ""),
+        description=request.get("description") or "",
+        reason=request.get("decision_reason") or "",
+        blocked_path=request.get("blocked_path") or "",
+        suggestions=tuple(request.get("permission_suggestions") or ()),
+        needs_user=bool(request.get("requires_user_interaction")),
+    )
+
+
+def _greeting(answer: Frame) -> Greeting:
+    account = answer.get("account") or {}
+    return Greeting(
+        version=str(answer.get("claude_code_version") or ""),
+        models=tuple(answer.get("models") or ()),
+        commands=tuple(answer.get("commands") or ()),
+        api_key_source=account.get("apiKeySource"),
+        api_provider=account.get("apiProvider") or "",
+        token_source=account.get("tokenSource") or "",
+    )
+
+
+def _check_version(version: str) -> None:
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    if numbers < OLDEST_VERSION:
+        wanted = ".".join(map(str, OLDEST_VERSION))
+        raise ClaudeUnusable(
+            f"claude {version or '(of unknown version)'} is too old: {wanted} or newer is needed",
+            hint="Update Claude Code, or point HOTCLAUDE_CLI to a newer binary.",
+        )

@@ -1,0 +1,1 @@
+"""The `hotclaude` command: a module for each group of commands."""

@@ -1,0 +1,98 @@
+"""Hot turns against cold ones, measured on whatever login or endpoint `claude` has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..claude import frames
+from ..claude.launch import find_claude, process_env
+from ..claude.parsing import parse
+from ..conversation.conversation import Conversation
+from ..errors import HotClaudeError
+from ..turns.turn import Prompt, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUESTION = "Answer with the single word ok."
+COLD_FLAGS = ("--output-format", "stream-json", "--verbose", "--include-partial-messages")
+
+
+def notice(turns: int) -> str:
+    """Return what a measurement will cost, for the user to agree to."""
+    return (
+        f"This asks {turns} short questions of one hot process and {turns} of a cold one each,\n"
+        f"after one of each that does not count: {2 * turns + 2} requests in all, on your own\n"
+        "login or key. Each reads Claude Code's system prompt (cached after the first) and writes\n"
+        "one word."
+    )
+
+
+def measure(turns: int, *, model: str | None = None) -> str:
+    """Return a table of the seconds to the first text and to the end, hot and cold (medians)."""
+    settings = Settings(model=model)
+    hot = asyncio.run(_hot(turns, settings))
+    cold = _cold(turns, settings)
+    rows = [("hot process", hot), ("cold `claude -p --resume`", cold)]
+    lines = ["| turn | first text | end |", "|---|---|---|"]
+    for name, pairs in rows:
+        first, end = (statistics.median(column) for column in zip(*pairs, strict=True))
+        lines.append(f"| {name} | {first:.3f} s | {end:.3f} s |")
+    gain = statistics.median(c[0] for c in cold) - statistics.median(h[0] for h in hot)
+    lines.append(f"\nA hot turn answers {gain:.3f} s sooner (medians of {turns} turns).")
+    return "\n".join(lines)
+
+
+async def _hot(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:
+    conversation = Conversation(settings, mode="off")  # a recorded turn would be replayed
+    try:
+        await conversation.ask(Prompt(text=QUESTION), lambda _: None)  # pays for the start
+        for _ in range(turns):
+            await conversation.ask(Prompt(text=QUESTION), lambda _: None)
+    finally:
+        await conversation.close()
+    clocks = [turn.clock for turn in conversation.turns[1:]]
+    return [(clock.first_text_s or clock.total_s, clock.total_s) for clock in clocks]
+
+
+def _cold(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:
+    session_id = str(uuid.uuid4())
+    _cold_turn(settings, ("--session-id", session_id))
+    return [_cold_turn(settings, ("--resume", session_id)) for _ in range(turns)]
+
+
+def _cold_turn(settings: Settings, where: tuple[str, ...]) -> tuple[float, float]:
+    argv = [find_claude(), "-p", QUESTION, *COLD_FLAGS, *settings.argv(), *where]
+    start = time.monotonic()
+    first = 0.0
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=Path.cwd(),
+        env=process_env(os.environ),
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            events = parse(frames.loads(line) or {})
+            if not first and any(_is_text(event) for event in events):
+                first = time.monotonic() - start
+    if process.returncode:
+        raise HotClaudeError(
+            f"claude -p ended with exit code {process.returncode}",
+            hint="Run `claude -p hello` in a terminal to see why.",
+        )
+    end = time.monotonic() - start
+    return first or end, end
+
+
+def _is_text(event: frames.Event) -> bool:
+    return isinstance(event, frames.Delta | frames.Block) and event.kind == "text"

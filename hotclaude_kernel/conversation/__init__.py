@@ -1,0 +1,1 @@
+"""Where a prompt is asked; asking it, live or from the record."""

@@ -1,0 +1,100 @@
+"""Why a turn is not in the record: what is recorded nearest to it, and in what the two differ."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from ..errors import ReplayMiss
+from ..turns.identity import settings_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..record.notebook import Record
+    from ..record.store import Asked
+    from ..turns.tree import Node
+    from ..turns.turn import Prompt, Settings
+
+FIX = (
+    "To ask it, write `%record new_episodes` above the prompt, "
+    "or run `hotclaude run --record new_episodes NOTEBOOK`."
+)
+MOST_LINES = 40
+
+
+def explained(
+    record: Record, before: Node | None, prompt: Prompt, settings: Settings, *, mode: str
+) -> ReplayMiss:
+    """Return the error for a prompt that is not recorded, with the reason in its details."""
+    why, details = _why(record, before, prompt, settings)
+    return ReplayMiss(
+        f"This turn is not in the record ({why}), and with `{mode}` nothing is asked",
+        hint=FIX,
+        details=tuple(details[:MOST_LINES]),
+    )
+
+
+def _why(
+    record: Record, before: Node | None, prompt: Prompt, settings: Settings
+) -> tuple[str, list[str]]:
+    beside = record.store.asked_after(before.id if before else None)
+    if beside:
+        nearest = max(beside, key=lambda asked: _likeness(asked, prompt, settings, record))
+        return _differing(nearest, prompt, settings, record)
+    same = record.store.asked(prompt.text)
+    if same:
+        mine = [node.prompt for node in record.branches.path_to(before.id)] if before else []
+        return _earlier(mine, record.store.prompts_before(same[-1].id))
+    return "nothing like it was recorded", []
+
+
+def _likeness(
+    asked: Asked, prompt: Prompt, settings: Settings, record: Record
+) -> tuple[float, bool]:
+    words = difflib.SequenceMatcher(None, asked.prompt.split(), prompt.text.split())
+    return words.ratio(), record.store.settings(asked.settings) == settings
+
+
+def _differing(
+    nearest: Asked, prompt: Prompt, settings: Settings, record: Record
+) -> tuple[str, list[str]]:
+    """Compare with a recorded turn that follows the same one."""
+    old, new = settings_values(record.store.settings(nearest.settings)), settings_values(settings)
+    rows = [
+        f"{name}: recorded {old.get(name)!r}, now {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    diff = _diff(nearest.prompt, prompt.text)
+    if diff and rows:
+        return "its prompt and its settings differ from the nearest recording", [*diff, *rows]
+    if diff:
+        return "its prompt differs from the nearest recording", diff
+    if rows:
+        return "its settings differ from the recording", rows
+    return "its attachments differ from the recording", []
+
+
+def _diff(old: str, new: str) -> list[str]:
+    lines = difflib.unified_diff(
+        old.splitlines(), new.splitlines(), "recorded", "this cell", lineterm=""
+    )
+    return list(lines)
+
+
+def _earlier(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, list[str]]:
+    """Say which earlier turn is another one than when the same prompt was recorded."""
+    at = next(_parting(mine, theirs), None)
+    if at is None:
+        return "an earlier turn was answered otherwise than when it was recorded", []
+    was = theirs[at] if at < len(theirs) else "(none)"
+    now = mine[at] if at < len(mine) else "(none)"
+    why = f"an earlier cell changed: turn {at + 1} is another one than when it was recorded"
+    return why, _diff(was, now)
+
+
+def _parting(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[int]:
+    for at in range(max(len(mine), len(theirs))):
+        if mine[at : at + 1] != theirs[at : at + 1]:
+            yield at

@@ -1,0 +1,1 @@
+"""The Jupyter kernel: its process, its messages, its configuration."""

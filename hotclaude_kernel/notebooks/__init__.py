@@ -1,0 +1,1 @@
+"""Notebook files without a page: run, verify, check, export."""

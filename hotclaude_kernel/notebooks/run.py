@@ -1,0 +1,348 @@
+"""`hotclaude run`: a notebook from its first cell to its last, without a page.
+
+nbclient runs it, as it does for nbconvert and papermill. What is written depends on the notebook
+and the answers only: no times, no drawn ids. It is written after every cell, so that a failure
+leaves all that came before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cells import parameters
+from ..cells.lines import listed
+from ..claude.launch import NOTEBOOK_ENV
+from ..conversation.position import MODES
+from ..conversation.replay import PACES
+from ..errors import HotClaudeError, UsageError
+from ..turns.identity import digest
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping, Sequence
+
+FAILED = 1
+EXIT_CODES = {"ReplayMiss": 3, "BudgetReached": 4, "UsageError": 5}  # by the name of the error
+
+RECORD_ENV = "HOTCLAUDE_RECORD"
+PACE_ENV = "HOTCLAUDE_PACE"
+KERNEL = "hotclaude"
+QUIET = "--HotClaudeApp.log_level=ERROR"  # its warnings would break the progress bar's line
+INJECTED = "injected-parameters"  # papermill's tag, and the id of our cell
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One notebook to run: `nb` is changed in place and written to `output` again and again."""
+
+    nb: Any
+    output: Path
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    arguments: list[str] = field(default_factory=list)
+    timeout_s: int | None = None
+    progress: bool = True
+    error: list[str] = field(default_factory=list)  # of the cell that failed
+    stopped_by: int = 0  # a signal
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are to run."""
+        return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in self.nb.cells)
+
+    def save(self) -> None:
+        """Write the notebook as it is; the file is always a whole one."""
+        text = import_module("nbformat").writes(self.nb) + "\n"
+        part = self.output.with_name(f".{self.output.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(self.output)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a notebook as the command line says; return the exit code."""
+    path = Path(options.notebook)
+    for module in ("nbclient", "nbformat", "tqdm", "yaml"):
+        _needed(module)
+    nb = read(path)
+    values = given(options.file, options.param)
+    prepare(nb, values)
+    job = Run(
+        nb=nb,
+        output=Path(options.output) if options.output else path.with_name(f"{path.stem}-run.ipynb"),
+        folder=path.resolve().parent,
+        env=environment(os.environ, record=options.record, pace=options.pace),
+        arguments=kernel_arguments(options.set),
+        timeout_s=options.timeout,
+        progress=not options.no_progress,
+    )
+    try:
+        job.save()  # better known now than after the first answer
+    except OSError as error:
+        raise UsageError(f"{job.output} can't be written: {error.strerror}") from error
+    code = asyncio.run(execute(job))
+    print(f"Written to {job.output}")
+    return code
+
+
+def _needed(module: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise HotClaudeError(
+            f"`hotclaude run` needs {error.name}",
+            hint="Run `pip install 'hotclaude-kernel[run]'`.",
+        ) from error
+
+
+# --- what is given ---------------------------------------------------------------------------
+
+
+def read(path: Path) -> Any:
+    """Return a notebook of this kernel. Raises `UsageError`."""
+    nbformat = import_module("nbformat")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not a notebook: {error}") from error
+    if not (isinstance(raw, dict) and isinstance(raw.get("cells"), list)):
+        raise UsageError(
+            f"{path} is not a notebook of format 4",
+            hint="`jupyter nbconvert --to notebook` converts older ones.",
+        )
+    if raw.get("nbformat_minor", 0) >= 5:
+        _name_cells(raw["cells"])
+    nb = nbformat.reads(json.dumps(raw), as_version=4)
+    spec = nb.metadata.get("kernelspec", {})
+    if spec and spec.get("name") != KERNEL and spec.get("language") != "markdown":
+        raise UsageError(
+            f"{path} is a notebook of the kernel {spec.get('name')}",
+            hint="Choose Hot Claude for it, in JupyterLab.",
+        )
+    return nb
+
+
+def _name_cells(cells: Iterable[dict[str, Any]]) -> None:
+    """Give an id to each cell that has none of its own; nbformat would draw one."""
+    taken: set[str] = set()
+    for number, cell in enumerate(cells):
+        if cell.get("id", "") in {"", *taken}:
+            cell["id"] = digest("cell.v1", [number, cell.get("source")])[:12]
+        taken.add(cell["id"])
+
+
+def given(files: Iterable[str], words: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters of files and then of words like `topic=cats`."""
+    values: dict[str, Any] = {}
+    for name in files:
+        values |= _from_file(Path(name))
+    return values | parameters.of_words(words)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    yaml = import_module("yaml")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from error
+    return parameters.of_mapping({} if values is None else values)
+
+
+def prepare(nb: Any, values: Mapping[str, Any]) -> None:
+    """Clear what an earlier run left, and put the parameters where papermill puts them.
+
+    Raises `UsageError` for a parameter that the notebook neither sets nor uses: it would change
+    nothing, and be a slip.
+    """
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    for cell in code:
+        cell.outputs, cell.execution_count = [], None
+        cell.metadata.pop("execution", None)
+    nb.metadata.pop("widgets", None)
+    if not values:
+        return
+    sources = [cell.source for cell in code if INJECTED not in _tags(cell)]
+    names = [name for source in sources for name in _names_of(source)]
+    for name in values:
+        parameters.known(name, dict.fromkeys(names))
+    _inject(nb, values)
+
+
+def _names_of(source: str) -> list[str]:
+    try:
+        declared = parameters.declared(source)
+    except UsageError:
+        declared = {}  # it is said where the cell is run
+    return [*declared, *parameters.names_in(source)]
+
+
+def _inject(nb: Any, values: Mapping[str, Any]) -> None:
+    v4 = import_module("nbformat.v4")
+    cell = v4.new_code_cell(parameters.cell_of(values), metadata={"tags": [INJECTED]}, id=INJECTED)
+    if nb.nbformat_minor < 5:
+        del cell["id"]
+    tags = [_tags(cell) for cell in nb.cells]
+    injected = [at for at, found in enumerate(tags) if INJECTED in found]
+    tagged = [at for at, found in enumerate(tags) if "parameters" in found]
+    if injected:
+        nb.cells[injected[0]] = cell
+    else:
+        nb.cells.insert(tagged[0] + 1 if tagged else 0, cell)
+
+
+def _tags(cell: Any) -> list[str]:
+    return list(cell.metadata.get("tags", ()))
+
+
+def environment(
+    environ: Mapping[str, str], *, record: str | None = None, pace: str | None = None
+) -> dict[str, str]:
+    """Return the kernel's environment. It is not told of the notebook: each run begins anew."""
+    env = {name: value for name, value in environ.items() if name != NOTEBOOK_ENV}
+    for option, name, value, there in (
+        ("--record", RECORD_ENV, record, MODES),
+        ("--pace", PACE_ENV, pace, PACES),
+    ):
+        if value is None:
+            continue
+        if value not in there:
+            raise UsageError(f"{option}: there is no {value}", hint=f"There are {listed(there)}.")
+        env[name] = value
+    return env
+
+
+def kernel_arguments(words: Sequence[str]) -> list[str]:
+    """Return the kernel's arguments for words like `model=opus`. Raises `UsageError`."""
+    if not words:
+        return []
+    from ..kernel.traits import ConfiguredKernel
+
+    traits = ConfiguredKernel.class_own_traits(config=True)
+    texts: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        name = name.replace("-", "_")
+        if not equals:
+            raise UsageError(f"A setting is written name=value, and {word} is not")
+        if name not in traits:
+            near = difflib.get_close_matches(name, traits, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise UsageError(
+                f"There is no setting {name}", hint=f"{hint}There are {listed(sorted(traits))}."
+            )
+        texts.setdefault(name, []).append(text)
+    for name, given_texts in texts.items():
+        _check(traits[name], given_texts)
+    return [f"--HotClaudeKernel.{name}={text}" for name in texts for text in texts[name]]
+
+
+def _check(trait: Any, texts: list[str]) -> None:
+    """Read texts as the kernel will. Raises `UsageError` where it would not start."""
+    import traitlets
+
+    try:
+        if hasattr(trait, "from_string_list"):
+            value = trait.from_string_list(texts)
+        else:
+            (text,) = texts
+            value = trait.from_string(text)
+        if not (value is None and trait.allow_none):
+            trait.validate(traitlets.HasTraits(), value)
+    except (traitlets.TraitError, ValueError) as error:
+        raise UsageError(
+            f"The setting {trait.name} can't be {' and '.join(texts)}",
+            hint=f"It takes {trait.info()}: {trait.help}",
+        ) from error
+
+
+# --- running ---------------------------------------------------------------------------------
+
+
+async def execute(job: Run) -> int:
+    """Run the cells in order up to the first error; return the exit code."""
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import CellExecutionError
+    from tqdm import tqdm
+
+    bar = tqdm(total=job.cells, unit="cell", desc=job.output.name, disable=not job.progress)
+    client = _client(job, bar)
+    code, said = 0, ""
+    try:
+        await client.async_execute(env=job.env, cwd=str(job.folder))
+    except CellExecutionError as error:
+        code, said = EXIT_CODES.get(error.ename, FAILED), "\n".join(job.error)
+    except NoSuchKernel:
+        code, said = FAILED, f"the kernel {client.kernel_name} is not installed"
+    except (RuntimeError, asyncio.CancelledError) as error:  # nbclient's words for a dead kernel
+        code, said = FAILED, str(error)
+    finally:
+        bar.close()
+        job.save()
+    if said:
+        at = client.code_cells_executed
+        print(f"hotclaude: {f'cell {at}: ' if at else ''}{said}", file=sys.stderr)
+    return 128 + job.stopped_by if job.stopped_by else code
+
+
+def _client(job: Run, bar: Any) -> Any:
+    from nbclient import NotebookClient
+
+    def ran(execute_reply: dict[str, Any], **_: Any) -> None:
+        job.save()
+        bar.update(execute_reply["content"]["status"] == "ok")
+
+    def failed(execute_reply: dict[str, Any], **_: Any) -> None:
+        content = execute_reply["content"]
+        job.error = list(content["traceback"])
+        if content["ename"] == "Interrupted" and not job.stopped_by:
+            job.error.append(f"It took longer than --timeout allows, {job.timeout_s} s.")
+
+    def begins(**_: Any) -> None:
+        if job.stopped_by:
+            raise asyncio.CancelledError
+
+    client = NotebookClient(
+        job.nb,
+        kernel_name=job.nb.metadata.get("kernelspec", {}).get("name", KERNEL),
+        timeout=job.timeout_s,
+        interrupt_on_timeout=True,  # so that the turn ends, and what was said stays
+        record_timing=False,
+        extra_arguments=[QUIET, *job.arguments],
+        on_cell_start=begins,
+        on_cell_executed=ran,
+        on_cell_error=failed,
+    )
+    client.on_notebook_start = lambda **_: _take_signals(job, client)
+    return client
+
+
+def _take_signals(job: Run, client: Any) -> None:
+    """Interrupt the running cell on a signal, which ends the run; give up on a second one.
+
+    nbclient, which has taken them by now, would end the kernel below the cell.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    interrupting: set[asyncio.Future[Any]] = set()
+
+    def stop(number: int) -> None:
+        if job.stopped_by:
+            task.cancel()
+        job.stopped_by = number
+        interrupting.add(asyncio.ensure_future(client.km.interrupt_kernel()))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)

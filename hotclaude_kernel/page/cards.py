@@ -1,0 +1,349 @@
+"""Tool uses as cards: what was called, what was decided, and what came of it.
+
+A card is a fold that grows: it is made when the model has asked for the tool, and completed by the
+decision, by the cards of a subagent, and by the result. It is drawn anew only when it changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from .markdown import render as markdown
+from .parts import literal
+from .sections import MOST_CHARACTERS, Code, Console, Picture, Prose, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..claude.frames import Block, Frame, ToolResult
+    from .document import Piece
+
+TITLE_CHARACTERS = 100
+# What a card counts for besides its text, so that many small ones fill a segment too.
+CARD_CHARACTERS = 150
+# These are for the reader, not for the record: they stand unfolded.
+SHOWN = ("TodoWrite", "ExitPlanMode", "AskUserQuestion")
+# What the sections of a call say whole; what else it was called with is shown when it is asked
+# about. Of a tool that is not here the whole input is shown.
+SAID: dict[str, tuple[str, ...]] = {
+    "Agent": ("description", "prompt"),
+    "AskUserQuestion": ("questions",),
+    "Bash": ("command", "description"),
+    "Edit": ("old_string", "new_string"),
+    "ExitPlanMode": ("plan",),
+    "Glob": (),
+    "Grep": (),
+    "MultiEdit": ("edits",),
+    "NotebookEdit": ("new_source",),
+    "Read": (),
+    "Task": ("description", "prompt"),
+    "TodoWrite": ("todos",),
+    "WebFetch": (),
+    "WebSearch": (),
+    "Write": ("content",),
+}
+LANGUAGES = {
+    ".c": "c", ".cpp": "cpp", ".css": "css", ".go": "go", ".html": "html", ".java": "java",
+    ".js": "javascript", ".json": "json", ".md": "markdown", ".py": "python", ".rb": "ruby",
+    ".rs": "rust", ".sh": "bash", ".sql": "sql", ".toml": "toml", ".ts": "typescript",
+    ".yaml": "yaml", ".yml": "yaml",
+}  # fmt: skip
+
+
+class Card:
+    """A tool use on the page. It is a piece of the document."""
+
+    def __init__(self, block: Block) -> None:
+        self.name = str(block.content.get("name") or "tool")
+        given = block.content.get("input") or {}
+        self.input: Frame = given if isinstance(given, dict) else {"input": given}
+        self.result: ToolResult | None = None
+        self.decision = ""
+        self.waiting = self.stopped = False
+        self.children: list[Piece] = []
+        self.gap = ""
+        self._parent: Card | None = None
+        self._drawn: str | None = None
+
+    @property
+    def size(self) -> int:
+        """What the call alone counts for; what comes later is counted when it comes."""
+        return min(CARD_CHARACTERS + len(str(self.input)), MOST_CHARACTERS)
+
+    @property
+    def line(self) -> str:
+        """The call as one line."""
+        name = markdown.visible(self.name)
+        return f"{name}: {self.about}" if self.about else name
+
+    @property
+    def root(self) -> Card:
+        """The card of the page that this one stands on, if only on itself."""
+        return self if self._parent is None else self._parent.root
+
+    def add(self, child: Piece) -> None:
+        """Add a subagent's step."""
+        if isinstance(child, Card):
+            child._parent = self
+        self.children.append(child)
+        self.changed()
+
+    def end(self, result: ToolResult) -> None:
+        """Complete it with what the tool returned."""
+        self.result = result
+        # A result while the user is still asked: the question was withdrawn.
+        self.waiting, self.stopped = False, self.waiting
+        self.changed()
+
+    def wait(self) -> None:
+        """Note that the user is asked; what they decide on is shown unfolded."""
+        self.waiting = True
+        self.changed()
+
+    def decide(self, decision: str) -> None:
+        """Note what was decided on it."""
+        self.decision, self.waiting = markdown.visible(decision), False
+        self.changed()
+
+    def stop(self) -> None:
+        """Note that the turn is over; a call without a result was stopped."""
+        if self.result is None:
+            self.stopped = True
+            self.changed()
+
+    def changed(self) -> None:
+        """Draw it anew at the next occasion, and with it the card it stands on."""
+        self._drawn = None
+        if self._parent is not None:
+            self._parent.changed()
+
+    def render(self, references: dict[str, Any]) -> str:
+        """Return the card as HTML."""
+        if self._drawn is None:
+            body = "".join(section.html() for section in self.sections())
+            body += "".join(child.render(references) for child in self.children)
+            report = self.report()
+            self._drawn = self._folded(body + (report.html() if report else ""))
+        return self._drawn
+
+    @property
+    def _asked(self) -> bool:
+        """Whether the user is asked about it, or about a subagent's use on it."""
+        cards = (child for child in self.children if isinstance(child, Card))
+        return self.waiting or any(card._asked for card in cards)
+
+    def _folded(self, body: str) -> str:
+        name = markdown.escape(markdown.visible(self.name))
+        about = markdown.escape(self.about)
+        code = f" <code>{about}</code>" if about else ""
+        state = f' <span style="opacity:.65">· {markdown.escape(self.state)}</span>'
+        shown = " open" if self._asked or self.name in SHOWN else ""
+        style = "margin:.4em 0;padding-left:.6em;border-left:3px solid var(--jp-border-color2,#ccc)"
+        return (
+            f'<details{shown} style="{style}"><summary><b>{name}</b>{code}{state}</summary>'
+            f"{body}</details>"
+        )
+
+    @property
+    def source(self) -> str:
+        """The card as Markdown."""
+        line = self.about.replace("`", "").strip()
+        about = f" `{line}`" if line else ""
+        name = literal(markdown.visible(self.name))
+        head = f"**{name}**{about} · {literal(self.state)}\n\n"
+        report = self.report()
+        parts = [section.source() for section in self.sections()]
+        parts += [child.source for child in self.children]
+        return self.gap + head + "".join(parts) + (report.source() if report else "")
+
+    @property
+    def about(self) -> str:
+        """What the call is about, as one line."""
+        keys = ("command", "file_path", "notebook_path", "path", "pattern", "url", "query")
+        values = [self.input.get(key) for key in (*keys, "description", "skill", "subject")]
+        found = next((value for value in values if value), "")
+        lines = str(found).strip().splitlines()
+        line = markdown.visible(lines[0]) if lines else ""
+        more = "…" if len(lines) > 1 or len(line) > TITLE_CHARACTERS else ""
+        return line[:TITLE_CHARACTERS] + more
+
+    @property
+    def state(self) -> str:
+        """Where the call stands, with the decision on it where one was asked for."""
+        if self.stopped:
+            now = "stopped"
+        elif self.waiting:
+            now = "waiting for your answer"
+        elif self.result is None:
+            now = "running…"
+        else:
+            now = "failed" if self.result.is_error else "done"
+        return f"{self.decision}, {now}" if self.decision else now
+
+    @property
+    def _refused(self) -> bool:
+        """Whether the user said no: the failure that follows is their answer again."""
+        failed = self.result is not None and self.result.is_error
+        return failed and self.decision.startswith(("denied", "not approved"))
+
+    def sections(self) -> list[Section]:
+        """Return what stands in the card before a subagent's cards and the result.
+
+        While the user is asked, nothing of the call is left out.
+        """
+        rest = self._unsaid() if self.waiting else {}
+        return self._call() + ([_json(rest)] if rest else [])
+
+    def _unsaid(self) -> Frame:
+        """Return what neither the title nor the call's sections say whole."""
+        said = SAID.get(self.name, tuple(self.input))
+        return {k: v for k, v in self.input.items() if k not in said and v != self.about}
+
+    def _call(self) -> list[Section]:
+        match self.name:
+            case "Bash":
+                command = str(self.input.get("command") or "")
+                return [Code(command, "bash")] if self.about != command.strip() else []
+            case "Edit" | "MultiEdit" | "Write" | "NotebookEdit":
+                return list(self._changes())
+            case "TodoWrite":
+                return [Prose(_checklist(self.input.get("todos")))]
+            case "ExitPlanMode":
+                return [Prose(str(self.input.get("plan", "")))]
+            case "AskUserQuestion":
+                return [Prose(self._answers())]
+            case "Task" | "Agent":
+                return [Prose(str(self.input.get("prompt", "")))]
+            case "Read" | "Glob" | "Grep" | "WebFetch" | "WebSearch":
+                return []
+        return [_json(self.input)]
+
+    def report(self) -> Section | None:
+        """Return what the tool returned, unless the card has shown it already."""
+        result = self.result
+        if result is None or self._refused:
+            return None
+        if result.is_error:
+            text = result.text.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
+            return Console(text)  # the tags are for the model
+        if result.pictures:
+            return Pictures([Picture(*picture) for picture in result.pictures])
+        match self.name:
+            case "Edit" | "MultiEdit" | "Write" | "NotebookEdit":
+                return None
+            case "TodoWrite" | "AskUserQuestion" | "ExitPlanMode":
+                return None
+            case "Read":
+                return _file(result)
+            case "WebFetch" | "WebSearch":
+                return Prose(result.text)
+            case "Task" | "Agent":
+                return Prose(_agent_report(result))
+        return Console(result.text)
+
+    def _changes(self) -> Iterator[Section]:
+        """A file's change: as the tool reports it, else as it was asked for."""
+        path = str(self.input.get("file_path") or self.input.get("notebook_path") or "")
+        asked = _dicts(self.input.get("edits")) or [self.input]
+        edits = [edit for edit in asked if "old_string" in edit]
+        if patch := _dicts(_detail(self.result).get("structuredPatch")):
+            yield Code(_patch(patch, path), "diff")
+        elif edits:
+            yield Code("\n".join(_diff(edit, path) for edit in edits), "diff")
+        else:
+            text = str(self.input.get("content") or self.input.get("new_source") or "")
+            yield Code(text, language_of(path))
+
+    def _answers(self) -> str:
+        answers = _dict(_detail(self.result).get("answers"))
+        lines = []
+        for question in _dicts(self.input.get("questions")):
+            asked = str(question.get("question", ""))
+            lines.append(f"- {asked} **{answers.get(asked, '…')}**")
+        return "\n".join(lines)
+
+
+class Pictures:
+    """Several pictures as one section."""
+
+    def __init__(self, pictures: list[Picture]) -> None:
+        self._pictures = pictures
+
+    def html(self) -> str:
+        """Return them one below the other."""
+        return "".join(picture.html() for picture in self._pictures)
+
+    def source(self) -> str:
+        """Return their names."""
+        return "".join(picture.source() for picture in self._pictures)
+
+
+def language_of(path: str) -> str:
+    """Return the language of a file by its name."""
+    return LANGUAGES.get(PurePath(path).suffix.lower(), "")
+
+
+def _json(value: Frame) -> Code:
+    return Code(json.dumps(value, indent=2, ensure_ascii=False), "json")
+
+
+# A tool's input and the detail of its result are other people's: any value may be of any type.
+
+
+def _dict(value: Any) -> Frame:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[Frame]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _detail(result: ToolResult | None) -> Frame:
+    return _dict(result.detail) if result else {}
+
+
+def _file(result: ToolResult) -> Section:
+    file = _dict(_detail(result).get("file"))
+    if isinstance(file.get("content"), str):
+        return Code(file["content"], language_of(str(file.get("filePath", ""))))
+    return Console(result.text)
+
+
+def _patch(hunks: list[Frame], path: str) -> str:
+    """Return the tool's hunks as a unified diff."""
+    lines = [f"--- {markdown.visible(path)}", f"+++ {markdown.visible(path)}"]
+    for hunk in hunks:
+        old = f"-{hunk.get('oldStart')},{hunk.get('oldLines')}"
+        new = f"+{hunk.get('newStart')},{hunk.get('newLines')}"
+        changed = hunk.get("lines")
+        lines.append(f"@@ {old} {new} @@")
+        lines += [str(line) for line in changed] if isinstance(changed, list) else []
+    return "\n".join(lines)
+
+
+def _diff(edit: Frame, path: str) -> str:
+    old, new = str(edit["old_string"]), str(edit.get("new_string", ""))
+    name = markdown.visible(path)
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), name, name, lineterm="")
+    return "\n".join(lines)
+
+
+def _checklist(todos: Any) -> str:
+    lines = []
+    for todo in _dicts(todos):
+        done = "x" if todo.get("status") == "completed" else " "
+        text = str(todo.get("content", ""))
+        lines.append(
+            f"- [{done}] " + (f"**{text}**" if todo.get("status") == "in_progress" else text)
+        )
+    return "\n".join(lines)
+
+
+def _agent_report(result: ToolResult) -> str:
+    """Return a subagent's own words: the binary wraps them in notes to the model."""
+    texts = [str(block.get("text", "")) for block in _dicts(_detail(result).get("content"))]
+    own = [text for text in texts if not text.lstrip().startswith("<tools-used")]
+    return "\n\n".join(own) or result.text

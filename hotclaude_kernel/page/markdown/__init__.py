@@ -1,0 +1,1 @@
+"""Markdown as it streams: cut into blocks, and each block drawn as safe HTML."""

@@ -1,0 +1,441 @@
+"""Events onto the page: a document of outputs for notebooks, a plain stream for consoles.
+
+A page sends the first word at once and then at most 20 updates a second, fewer as the live segment
+grows. Every message names its cell explicitly: the reader of the process runs in whatever context
+it was started in, which is not the cell's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from ..claude.frames import whole
+from .base import UPDATE_S, Output, Page, Throttle
+from .cards import Card
+from .document import Aside, Document, Mark, Piece, Segment
+from .markdown import render as markdown
+from .parts import Data, bundle, first_line, fold, literal, report_bundle, small
+from .sections import MOST_CHARACTERS, Prose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..claude import frames
+
+EMPTY: Data = {"text/html": ""}
+# The live segment's size at which updates begin to slow down.
+SLOW_CHARACTERS = 4000
+
+
+class NotebookPage(Page):
+    """The answer as a document of Markdown and HTML outputs."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self._document = Document()
+        self._mark: Mark = self._document.mark()
+        self._ids: list[str] = []
+        # The frozen segments that were sent, each with its version then.
+        self._sent: dict[int, tuple[Segment, int]] = {}
+        self._status = ""
+        self._shown: list[Data] = []  # what each output holds
+        self._asking: tuple[int, Data] | None = None  # the output that a question stands in
+        self._cards: dict[str, Card] = {}
+        # What came in the middle of a run of text waits for its end, so that the deltas decide
+        # nothing: notices, and by how much cards grew.
+        self._held: list[Piece] = []
+        self._grown: list[tuple[Card, int]] = []
+        self._own: list[Callable[[], None]] = []  # what shows outputs of ours, also after a clear
+        self._throttle = Throttle(self._flush)
+        self._wrote = self._closed = False
+
+    # --- what the reader calls ---------------------------------------------------------------
+
+    def text(self, text: str) -> None:
+        """Continue the answer; its first word goes out at once."""
+        self._document.append(text)
+        self._status = ""
+        if not self._wrote:
+            self._wrote = True
+            self._throttle.fire(UPDATE_S)
+        else:
+            self._changed()
+
+    def text_ended(self) -> None:
+        """End the run of text and make it part of the answer."""
+        self._document.end_text()
+        self._commit()
+
+    def retract(self) -> None:
+        """Take back what was streamed since the last complete block."""
+        self._document.rewind(self._mark)
+        self._changed()
+
+    def settled(self) -> None:
+        """Add what waited for the end of the text."""
+        if self._held or self._grown:
+            self._add_waiting()
+            self._changed()
+
+    def status(self, text: str) -> None:
+        """Show a line below the answer until something else comes."""
+        if text != self._status:
+            self._status = text
+            self._changed()
+
+    def notice(self, text: str) -> None:
+        """Put a line into the answer."""
+        line = markdown.visible(text)
+        self._held.append(Aside(f"*{literal(line)}*\n\n", html=small(line)))
+        if not self.in_text:  # else it would cut a run of text that may yet be taken back
+            self.settled()
+
+    def thought(self, block: frames.Block) -> None:
+        """Fold the thinking."""
+        if not block.text.strip():
+            return
+        spent = round((block.thinking_ms or 0) / 1000)
+        seconds = f" for {spent} s" if spent else ""
+        text = whole(block.text)
+        quoted = "".join(f"> {line}\n" for line in text.splitlines())
+        html = fold(f"Thought{seconds}", markdown.render(text))
+        self._status = ""
+        self._add(Aside(f"> *Thought{seconds}*\n>\n{quoted}\n", html=html))
+
+    def tool_started(self, block: frames.Block) -> None:
+        """Show the call as a card, which is completed when its result comes."""
+        card = Card(block)
+        self._cards[str(block.content.get("id", ""))] = card
+        self._status = ""
+        self._add(card)
+
+    def nested(self, block: frames.Block) -> None:
+        """Show a subagent's step on the card of its call."""
+        parent = self._cards.get(block.parent or "")
+        if parent is None or block.kind not in ("text", "tool_use"):
+            return
+        child: Piece
+        if block.kind == "tool_use":
+            child = self._cards[str(block.content.get("id", ""))] = Card(block)
+        else:
+            said = Prose(whole(block.text))
+            child = Aside(said.source(), html=said.html())
+        parent.add(child)
+        self._redraw(parent, child.size)
+
+    def tool_ended(self, result: frames.ToolResult) -> None:
+        """Complete the call's card, wherever it stands."""
+        if card := self._cards.get(result.tool_use_id):
+            card.end(result)
+            self._redraw(card, min(len(result.text), MOST_CHARACTERS))
+
+    def asking(self, tool_use_id: str) -> None:
+        """Unfold the card that the question is about, before it is asked."""
+        if card := self._cards.get(tool_use_id):
+            card.wait()
+            self._redraw(card, 0)
+        self._throttle.fire(UPDATE_S)
+
+    def decided(self, tool_use_id: str, decision: str) -> None:
+        """Write the decision on the card it is about."""
+        if card := self._cards.get(tool_use_id):
+            card.decide(decision)
+            self._redraw(card, len(decision))
+        else:
+            self.notice(decision)
+
+    def card(self, tool_use_id: str) -> Card | None:
+        """Return the card of a tool use that is shown."""
+        return self._cards.get(tool_use_id)
+
+    def _redraw(self, card: Card, grown: int) -> None:
+        if self.in_text:
+            self._grown.append((card.root, grown))
+            self._document.changed(card.root, 0)
+        else:
+            self._document.changed(card.root, grown)
+            self._commit()
+        self._changed()
+
+    # --- questions ---------------------------------------------------------------------------
+
+    def ask(self, data: Data) -> None:
+        """Show a question's widgets in the output below the answer so far.
+
+        Once it is answered the answer itself goes on in that output, so that questions, however
+        many, take no outputs of their own.
+        """
+        self._throttle.fire(UPDATE_S)
+        segments = self._document.segments
+        written = segments[-1].pieces or self._document.tail_size
+        # What shows nothing (a definition) was not sent, and has no output yet.
+        at = min(len(segments) if written else len(segments) - 1, len(self._ids))
+        self._asking = (at, data)
+        self._send(at, data)
+
+    def asked(self) -> None:
+        """Take the question away; what it decided stands on the card."""
+        if self._asking is not None:
+            at, _ = self._asking
+            self._asking = None
+            self._send(at, EMPTY)
+            self._changed()
+
+    def show_again(self) -> None:
+        """Show all of it anew."""
+        self._forget_outputs()
+        for show in self._own:
+            show()
+        self._flush()
+        if self._asking is not None:
+            self._asking = (len(self._ids), self._asking[1])
+            self._send(*self._asking)
+
+    def note(self, text: str) -> None:
+        """Show a line of ours, as an output of its own."""
+        line = markdown.visible(text)
+        self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
+
+    def footer(self, text: str, about: frames.Frame) -> None:
+        """Show a turn's numbers as an output of its own, which carries what identifies the turn."""
+        line = markdown.visible(text)
+        data = bundle(small(line), line) if text else EMPTY
+        self._show_own(lambda: self._output.show(data, uuid.uuid4().hex, about=about))
+
+    def report(self, source: str) -> None:
+        """Show Markdown of ours, as an output of its own."""
+        self._show_own(lambda: self._output.show(report_bundle(source), uuid.uuid4().hex))
+
+    def display(self, data: Data) -> None:
+        """Show a bundle of ours, as an output of its own."""
+        self._show_own(lambda: self._output.show(data, uuid.uuid4().hex))
+
+    def value(self, text: str) -> None:
+        """Show a value that was asked for."""
+        self._show_own(lambda: self._output.result(text))
+
+    def clear(self) -> None:
+        """Take away what the cell has shown."""
+        self._own.clear()
+        self._output.clear()
+
+    def close(self) -> None:
+        """Freeze the document and send it whole."""
+        if self._closed:
+            return
+        self._closed = True
+        self._status = ""
+        self._throttle.cancel()
+        self._asking = None
+        for card in self._cards.values():
+            if card.result is None:
+                card.stop()
+                self._document.changed(card.root, 0)
+        self._document.end_text()
+        self._add_waiting()
+        self._document.finish()
+        self._clear_void()
+        self._flush()
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def _add(self, piece: Piece) -> None:
+        self._document.add(piece)
+        self._commit()
+        self._changed()
+
+    def _add_waiting(self) -> None:
+        for card, grown in self._grown:
+            self._document.changed(card, grown)
+        for piece in self._held:
+            self._document.add(piece)
+        self._grown.clear()
+        self._held.clear()
+        self._commit()
+
+    def _show_own(self, show: Callable[[], None]) -> None:
+        self._own.append(show)
+        show()
+
+    def _clear_void(self) -> None:
+        """Clear the cell where some outputs stand for nothing now, and show the rest again.
+
+        Displays can be changed, but not taken away one by one.
+        """
+        if len(self._document.segments) >= len(self._ids):
+            return
+        self._output.clear()
+        self._forget_outputs()
+        for show in self._own:
+            show()
+
+    def _forget_outputs(self) -> None:
+        self._ids.clear()
+        self._sent.clear()
+        self._shown.clear()
+
+    def _commit(self) -> None:
+        self._mark = self._document.mark()
+
+    def _changed(self) -> None:
+        document = self._document
+        size = document.live.size + document.tail_size
+        self._throttle.poke(UPDATE_S * max(1.0, size / SLOW_CHARACTERS))
+
+    def _flush(self) -> None:
+        """Send frozen segments that changed, and the live one, in one go.
+
+        The new live output follows in the same tick as the freezing: any later and the page jumps.
+        """
+        segments = self._document.segments
+        for at, segment in enumerate(segments):
+            if self._asking is not None and at >= self._asking[0]:
+                return
+            if not segment.frozen:
+                self._send_live(at)
+            elif not self._was_sent(at, segment):
+                html = segment.html(self._document.references)
+                data = bundle(html, segment.source) | {"text/markdown": segment.source}
+                self._send(at, data)
+                self._sent[at] = (segment, segment.version)
+        if self._asking is None:
+            for at in range(len(segments), len(self._ids)):
+                self._send(at, EMPTY)  # its text was joined to the output above
+
+    def _was_sent(self, at: int, segment: Segment) -> bool:
+        sent, version = self._sent.get(at, (None, 0))
+        return sent is segment and version == segment.version
+
+    def _send_live(self, at: int) -> None:
+        document = self._document
+        html = document.live.html(document.references)
+        if document.tail:
+            html += markdown.render(document.tail, references=document.references)
+        if self._status:
+            html += small(markdown.visible(self._status))
+        if html or at < len(self._ids):
+            self._send(at, {"text/html": markdown.wrap(html)})
+
+    def _send(self, at: int, data: Data) -> None:
+        if at < len(self._ids):
+            if self._shown[at] != data:
+                self._shown[at] = data
+                self._output.show(data, self._ids[at], update=True)
+            return
+        self._ids.append(uuid.uuid4().hex)
+        self._shown.append(data)
+        self._output.show(data, self._ids[at])
+
+
+class ConsolePage(Page):
+    """The answer as plain text, for front ends that show nothing else and change nothing."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self._due: list[str] = []
+        self._throttle = Throttle(self._flush)
+        self._open_line = False
+        self._said = ""
+        self._cards: dict[str, Card] = {}
+
+    def text(self, text: str) -> None:
+        """Continue the answer."""
+        self._write(text)
+
+    def text_ended(self) -> None:
+        """End the line."""
+        self._line("")
+
+    def retract(self) -> None:
+        """What stands on a console stays; say that it is void."""
+        self._line("[the answer above broke off and is void; it begins again]")
+
+    def status(self, text: str) -> None:
+        """Say only what a reader must know of a wait; the rest would be noise in a scroll."""
+        kind = text.split()[0] if text else ""
+        if kind in ("The", "No") and kind != self._said:
+            self._line(f"[{text}]")
+        self._said = kind
+
+    def notice(self, text: str) -> None:
+        """Write a line."""
+        self._line(f"[{text}]")
+
+    def tool_started(self, block: frames.Block) -> None:
+        """Write the call as a line."""
+        card = Card(block)
+        self._cards[str(block.content.get("id", ""))] = card
+        self._line(f"[{card.line}]")
+
+    def tool_ended(self, result: frames.ToolResult) -> None:
+        """Write how a failed call failed."""
+        if result.is_error:
+            self._line(f"[failed: {first_line(result.text)}]")
+
+    def nested(self, block: frames.Block) -> None:
+        """Write a subagent's calls as lines."""
+        if block.kind == "tool_use":
+            self._line(f"[  {Card(block).line}]")
+
+    def asking(self, tool_use_id: str) -> None:
+        """Write all of what the question is about."""
+        if card := self._cards.get(tool_use_id):
+            card.wait()
+            for section in card.sections():
+                self._line(section.source().strip())
+        self._throttle.fire(UPDATE_S)
+
+    def decided(self, tool_use_id: str, decision: str) -> None:
+        """Write the decision."""
+        self._line(f"[{decision}]")
+
+    def card(self, tool_use_id: str) -> Card | None:
+        """Return the card of a tool use that was named; a plan stands on it."""
+        return self._cards.get(tool_use_id)
+
+    def note(self, text: str) -> None:
+        """Write a line of ours."""
+        self._line(f"[{text}]")
+        self._throttle.fire(UPDATE_S)
+
+    def report(self, source: str) -> None:
+        """Display Markdown of ours: consoles print it as it stands, which is readable."""
+        self._throttle.fire(UPDATE_S)
+        self._output.show(report_bundle(source), uuid.uuid4().hex)
+
+    def display(self, data: Data) -> None:
+        """Display a bundle of ours: consoles print its plain text."""
+        self._throttle.fire(UPDATE_S)
+        self._output.show(data, uuid.uuid4().hex)
+
+    def value(self, text: str) -> None:
+        """Show a value that was asked for."""
+        self._throttle.fire(UPDATE_S)
+        self._output.result(text)
+
+    def clear(self) -> None:
+        """Take away what the cell has shown, where the console can."""
+        self._output.clear()
+
+    def close(self) -> None:
+        """Write what is due."""
+        self._throttle.cancel()
+        self._flush()
+
+    def _line(self, text: str) -> None:
+        start = "\n" if self._open_line else ""
+        self._write(f"{start}{text}\n" if text else start)
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._due.append(markdown.without_ansi(text))
+            self._open_line = not text.endswith("\n")
+            self._throttle.poke(UPDATE_S)
+
+    def _flush(self) -> None:
+        if self._due:
+            self._output.stream("".join(self._due))
+            self._due.clear()

@@ -1,0 +1,80 @@
+"""The small parts of a page: bundles, folds, lines of numbers. Pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .markdown import render as markdown
+
+if TYPE_CHECKING:
+    from ..claude import frames
+    from ..errors import HotClaudeError
+    from ..turns.turn import Turn
+
+Data = dict[str, str]
+
+
+def bundle(html: str, plain: str) -> Data:
+    """Return the MIME bundle of a finished output."""
+    return {"text/html": markdown.wrap(html), "text/plain": plain}
+
+
+def report_bundle(source: str) -> Data:
+    """Return the MIME bundle of Markdown of ours."""
+    return bundle(markdown.render(source), source) | {"text/markdown": source}
+
+
+def small(line: str) -> str:
+    """Return a quiet line."""
+    return f'<div style="opacity:.65;font-size:90%">{markdown.escape(line)}</div>'
+
+
+def fold(title: str, body: str) -> str:
+    """Return a fold whose body is safe HTML."""
+    summary = markdown.escape(markdown.visible(title))
+    return f"<details><summary>{summary}</summary>{body}</details>"
+
+
+def retry_text(retry: frames.Retry) -> str:
+    """Return a retry as one line."""
+    why = f"{retry.status} {retry.error}" if retry.status else retry.error
+    return (
+        f"The API failed ({why.replace('_', ' ')}); asking again in {retry.delay_s:.1f} s "
+        f"(attempt {retry.attempt} of {retry.max_retries})"
+    )
+
+
+def footer(turn: Turn, *, dollars: bool) -> str:
+    """Return a turn's numbers as one line; dollars only where the price is the user's own."""
+    usage, clock = turn.usage, turn.clock
+    parts = [
+        turn.model or "claude",
+        f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
+    ]
+    if clock.first_text_s is not None:
+        parts.append(f"first text {clock.first_text_s:.2f} s")
+    parts.append(f"total {clock.total_s:.2f} s")
+    if dollars and usage.cost_usd:
+        parts.append(f"${usage.cost_usd:.4f}")
+    return markdown.visible(" · ".join(parts))
+
+
+def error_lines(error: HotClaudeError) -> list[str]:
+    """Return what an error's output shows: one line, and the next step."""
+    name = f"{type(error).__name__}: {markdown.visible(error.message)}"
+    details = [markdown.visible(line) for line in getattr(error, "details", ())]
+    return [name, *details, error.hint] if error.hint else [name, *details]
+
+
+def first_line(text: str) -> str:
+    """Return the first line that is not blank."""
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+# A backslash before a bracket would begin maths.
+_LITERAL = {c: f"\\{c}" for c in r"\`*_{}<>#|~$&"} | {"[": "&#91;", "]": "&#93;"}
+
+
+def literal(line: str) -> str:
+    """Return a line that Markdown shows as it stands."""
+    return "".join(_LITERAL.get(c, c) for c in line)

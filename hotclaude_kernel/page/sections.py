@@ -1,0 +1,183 @@
+"""What a card can hold, each as safe HTML and as Markdown: code, terminal text, prose, pictures."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from .markdown import render as markdown
+from .parts import literal
+
+SHOWN_LINES = 20
+FOLD_FROM_LINES = 30
+MOST_CHARACTERS = 20_000
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+MOST_PICTURE_BYTES = 5_000_000
+
+PRE = '<pre style="white-space:pre-wrap;margin:.3em 0">'
+
+
+class Section(Protocol):
+    """A part of a card's body."""
+
+    def html(self) -> str:
+        """Return safe HTML."""
+
+    def source(self) -> str:
+        """Return Markdown, ending in a blank line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Source text in a language that pygments may know."""
+
+    text: str
+    language: str = ""
+
+    def html(self) -> str:
+        """Return it coloured, its greater part folded where it is long."""
+        head, rest = _parted(self.text)
+        shown = markdown.render(fenced(head, self.language))
+        return shown + _more(rest, markdown.render(fenced(rest, self.language)) if rest else "")
+
+    def source(self) -> str:
+        """Return it as a fence."""
+        return fenced(markdown.tame(shortened(self.text)), self.language)
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What a command wrote, colours included."""
+
+    text: str
+
+    def html(self) -> str:
+        """Return it with its colours, its greater part folded where it is long."""
+        head, rest = _parted(self.text)
+        return f"{PRE}{coloured(head)}</pre>" + _more(rest, f"{PRE}{coloured(rest)}</pre>")
+
+    def source(self) -> str:
+        """Return it as a fence, without colours."""
+        return fenced(markdown.without_ansi(shortened(self.text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Markdown that is not the answer: a plan, a report, a web page."""
+
+    text: str
+
+    def html(self) -> str:
+        """Return it rendered."""
+        return markdown.render(shortened(self.text))
+
+    def source(self) -> str:
+        """Return it as a quotation."""
+        lines = markdown.tame(shortened(self.text)).strip().splitlines()
+        return "".join(f"> {line}".rstrip() + "\n" for line in lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image a tool returned, in base64."""
+
+    media_type: str
+    data: str
+
+    def html(self) -> str:
+        """Return it shown from its own bytes; what is no picture is named instead."""
+        if not self._sound():
+            return f"<p>[{markdown.escape(markdown.visible(self.media_type))}, not shown]</p>"
+        uri = f"data:{self.media_type};base64,{self.data}"
+        return f'<img src="{uri}" alt="" style="max-width:100%">'
+
+    def source(self) -> str:
+        """Return its name: Markdown files with megabytes of base64 help nobody."""
+        return f"{literal(f'[{markdown.visible(self.media_type)}]')}\n\n"
+
+    def _sound(self) -> bool:
+        if self.media_type not in PICTURES or len(self.data) > MOST_PICTURE_BYTES:
+            return False
+        try:
+            return bool(base64.b64decode(self.data, validate=True))
+        except (binascii.Error, ValueError):
+            return False
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Return a fence that its text can't close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    name = re.sub(r"[^\w+#-]", "", language)
+    return f"{fence}{name}\n{text.rstrip(chr(10))}\n{fence}\n\n"
+
+
+def shortened(text: str) -> str:
+    """Return at most 20,000 characters, and how many were left out."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[:MOST_CHARACTERS]}\n… {len(text) - MOST_CHARACTERS:,} more characters"
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Cut a long text into what is shown and what is folded."""
+    lines = shortened(text).rstrip("\n").split("\n")
+    if len(lines) < FOLD_FROM_LINES:
+        return "\n".join(lines), ""
+    return "\n".join(lines[:SHOWN_LINES]), "\n".join(lines[SHOWN_LINES:])
+
+
+def _more(rest: str, body: str) -> str:
+    if not rest:
+        return ""
+    count = rest.count("\n") + 1
+    return f"<details><summary>{count} more lines</summary>{body}</details>"
+
+
+# --- terminal colours ------------------------------------------------------------------------
+
+# Legible on a light and on a dark ground alike; front ends' own classes apply to text outputs only.
+_COLOURS = ("#7f7f7f", "#d6443e", "#00933f", "#a87600", "#2b7fd9", "#b04fc0", "#16909b", "#7f7f7f")
+_SGR = re.compile(r"\x1b\[([0-9;]{0,64})m")
+
+
+def coloured(text: str) -> str:
+    """Return terminal text as HTML: SGR colours and weight kept, every other escape taken out.
+
+    A line that a carriage return overwrote shows what stood there last, as a terminal would.
+    """
+    lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    parts: list[str] = []
+    style = ""
+    pieces = _SGR.split("\n".join(lines))
+    for at, piece in enumerate(pieces):
+        if at % 2:
+            style = _style(piece, style)
+            continue
+        shown = html.escape(markdown.without_ansi(piece))
+        parts.append(f'<span style="{style}">{shown}</span>' if style and shown else shown)
+    return "".join(parts)
+
+
+def _style(codes: str, style: str) -> str:
+    """Return the style after a run of SGR codes; what is not known changes nothing."""
+    now = dict(part.split(":") for part in style.split(";") if part)
+    for code in codes.split(";"):
+        number = int(code or 0)
+        if number == 0:
+            now.clear()
+        elif number == 1:
+            now["font-weight"] = "bold"
+        elif number == 22:
+            now.pop("font-weight", None)
+        elif number == 39:
+            now.pop("color", None)
+        elif 30 <= number <= 37 or 90 <= number <= 97:
+            now["color"] = _COLOURS[number % 10]
+        elif number in (38, 48):
+            break  # 256 and 24-bit colours: their arguments would read as other codes
+    return ";".join(f"{name}:{value}" for name, value in now.items())

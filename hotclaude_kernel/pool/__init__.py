@@ -1,0 +1,1 @@
+"""Warm processes: kept where they are likely to be wanted."""

@@ -1,0 +1,76 @@
+"""Ending what was left behind: processes of kernels that are no more, commands of a killed process.
+
+A process is ended only if this store's kernels wrote it down and all of it agrees: its pid, when it
+started, and the token in its environment. Its commands inherit the token. Names prove nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..claude.launch import TOKEN_ENV
+from ..record.resume import started
+
+if TYPE_CHECKING:
+    from ..record.store import Store
+
+GRACE_S = 1.0
+LOOK_S = 0.02
+PROC = Path("/proc")
+
+
+def sweep(store: Store) -> int:
+    """End the processes of kernels that are no more, and remove their transcripts; blocks.
+
+    Return how many processes were ended.
+    """
+    ended = 0
+    for process in store.orphans():
+        if _is(process.pid, process.started, process.token):
+            ended += 1
+        end_all(process.token)
+        if process.file:
+            Path(process.file).unlink(missing_ok=True)
+        store.forget_process(process.token)
+    return ended
+
+
+def end_all(token: str) -> None:
+    """End every process that carries a token: SIGTERM, then SIGKILL for what stays; blocks."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        found = carriers(token)
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signum)
+        deadline = time.monotonic() + GRACE_S
+        while any(_is(pid, began, token) for pid, began in found.items()):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_S)
+        else:
+            return
+
+
+def carriers(token: str) -> dict[int, int]:
+    """Return the processes that carry a token: pid, and when it started."""
+    if not token or not PROC.is_dir():
+        return {}
+    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal()]
+    return {pid: started(pid) for pid in pids if pid != os.getpid() and _carries(pid, token)}
+
+
+def _is(pid: int, began: int, token: str) -> bool:
+    return started(pid) == began and _carries(pid, token)
+
+
+def _carries(pid: int, token: str) -> bool:
+    try:
+        environ = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return f"{TOKEN_ENV}={token}".encode() in environ.split(b"\0")

@@ -1,0 +1,399 @@
+"""Warm processes: the one that serves, others that wait where they are likely to be wanted.
+
+Each stands at a turn of the tree. A cell *leases* the one that stands where it asks, or can be
+rewound to there, or is started there; after the turn it is *parked*. What is parked ends when it
+has been idle for long, is old, or there are too many; the next lease starts one at the same place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..claude.launch import BASE_ARGV, find_claude, new_token
+from ..claude.session import Session
+from ..claude.transport import ProcessTransport, kill_unadopted, spawn
+from ..errors import ConversationLost, HotClaudeError, ProcessDied, StoreError, TransportError
+from ..record.resume import sessions_folder, started, write_transcript
+from ..record.store import Process
+from ..record.transcripts import Tail
+from . import orphans
+from .warm import Held, Limits, Place, Tally, Warm
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from ..claude.launch import Prespawned
+    from ..record.notebook import Record
+    from ..turns.turn import Settings
+
+log = logging.getLogger(__name__)
+
+SPARE_AFTER_S = 2.0  # a spare starts once the user is reading, not while they wait
+LOOK_S = 30.0
+PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+LOST = "Nothing was sent. `%new` begins a new conversation."
+
+
+class Pool:
+    """The processes of one kernel. All of it runs on the main loop, whose thread spawns them."""
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        binary: str = "",
+        limits: Limits | None = None,
+        prespawned: Prespawned | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.tally = Tally()
+        self.parked: list[Warm] = []
+        self.leased: list[Warm] = []
+        self.asleep = False  # the one that served was ended because it was idle
+        self._record = record
+        self._binary = binary
+        self._early = prespawned
+        self._starting: list[tuple[Place, asyncio.Task[Warm]]] = []
+        self._ending: set[asyncio.Future[None]] = set()
+        self._home: Place | None = None  # where the conversation stands
+        self._poked = asyncio.Event()
+        self._tending: asyncio.Task[None] | None = None
+        self._closed = False
+
+    # --- leasing -----------------------------------------------------------------------------
+
+    def prepare(self, place: Place) -> None:
+        """Begin to start a process there, unless there is one."""
+        if not (self._closed or self.standing(place) or self._find_starting(place)):
+            self._begin(place)
+
+    def _begin(self, place: Place) -> None:
+        task = asyncio.create_task(self._start_and_park(place), name="claude-start")
+        self._starting.append((place, task))
+        task.add_done_callback(_retrieve)
+
+    async def lease(self, place: Place) -> Warm:
+        """Return a process that stands there; it is the caller's until it is parked or retired.
+
+        Raises what starting one raises.
+        """
+        self._home, self.asleep = place, False
+        while True:
+            warm = self.standing(place) or await self._wait_for(place)
+            if warm not in self.parked:
+                continue  # it died, or another lease was quicker
+            self.parked.remove(warm)
+            self.leased.append(warm)
+            try:
+                if await _rewound(warm, place):
+                    break
+            except TransportError:
+                log.debug("the process died before it could be rewound")
+            except BaseException:
+                self.retire(warm)
+                raise
+            # It died, is an older binary, or has seen what we have not: a new one in its place.
+            log.debug("the process does not rewind")
+            self.retire(warm)
+        return warm
+
+    async def _wait_for(self, place: Place) -> Warm:
+        self.prepare(place)
+        task = self._find_starting(place)
+        assert task is not None
+        # Shielded: an interrupt gives up the waiting, not the process.
+        return await asyncio.shield(task)
+
+    def park(self, warm: Warm, home: Place) -> None:
+        """Give a process back after a turn; `home` is where the conversation now stands."""
+        self._home = home
+        self.leased.remove(warm)
+        warm.used = time.monotonic()
+        if self._closed or not warm.session.alive:
+            self._end(warm)
+            return
+        self.parked.append(warm)
+        self._poke()
+
+    def retire(self, warm: Warm, *, now: bool = False) -> None:
+        """Let a process end; its successor may already be starting."""
+        for held in (self.parked, self.leased):
+            if warm in held:
+                held.remove(warm)
+        self._end(warm, now=now)
+
+    async def close(self) -> None:
+        """End every process. Bounded; nothing is left running."""
+        self._closed = True
+        if self._tending:
+            self._tending.cancel()
+        if self._early:
+            kill_unadopted(self._early.process)
+            self._remove(self._early.token, self._early.file)
+            self._early = None
+        starting = [task for _, task in self._starting]
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
+        for warm in [*self.parked, *self.leased]:
+            self.retire(warm)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def ended(self) -> None:
+        """Wait for the processes that are being ended."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def standing(self, place: Place) -> Warm | None:
+        """Return the parked process that is best for a place, `None` where none will do.
+
+        One that has been used comes before a spare, one that is there already before others.
+        """
+        for warm in [warm for warm in self.parked if not warm.session.alive]:
+            self.retire(warm)
+        able = [warm for warm in self.parked if warm.stands_at(place)]
+        length = len(place.path)
+
+        def rank(warm: Warm) -> tuple[bool, bool, float]:
+            return bool(warm.turns or warm.held), len(warm.held) == length, warm.used
+
+        return max(able, key=rank, default=None)
+
+    def _find_starting(self, place: Place) -> asyncio.Task[Warm] | None:
+        wanted = place.ids
+        for other, task in self._starting:
+            begins = other.ids[: len(wanted)] == wanted and not (place.new and other.ids)
+            if other.settings == place.settings and begins:
+                return task
+        return None
+
+    # --- starting and ending ---------------------------------------------------------------------
+
+    async def _start(self, place: Place) -> Warm:
+        asked = time.monotonic()
+        early = self._take_early(place)
+        warm = self._adopt(early, place) if early else self._spawn(place)
+        self.tally.spawned += 1
+        self.tally.resumed += bool(place.path)
+        try:
+            await warm.session.start()
+        except BaseException as error:
+            await self._close(warm, now=True)
+            if isinstance(error, ProcessDied):
+                raise _refused(error, resuming=bool(place.path)) from error
+            raise
+        warm.start_s = time.monotonic() - asked
+        return warm
+
+    async def _start_and_park(self, place: Place) -> Warm:
+        """Start a process and park it, both before the task ends: who waits for it finds it."""
+        this = asyncio.current_task()
+        try:
+            warm = await self._start(place)
+        finally:
+            self._starting = [pair for pair in self._starting if pair[1] is not this]
+        warm.used = time.monotonic()
+        self.parked.append(warm)
+        self._poke()
+        return warm
+
+    def _take_early(self, place: Place) -> Prespawned | None:
+        """Return the process that was started before us, if it is the one wanted."""
+        early, self._early = self._early, None
+        if early is None:
+            return None
+        cwd = place.settings.cwd or str(Path.cwd())
+        turn = place.path[-1].id if place.path else None
+        if (early.flags, early.cwd, early.turn) == (tuple(place.settings.argv()), cwd, turn):
+            return early
+        kill_unadopted(early.process)
+        self._remove(early.token, early.file)
+        return None
+
+    def _adopt(self, early: Prespawned, place: Place) -> Warm:
+        return self._warm(early.process, place, early.session_id, early.token, early.file)
+
+    def _spawn(self, place: Place) -> Warm:
+        session_id, token = str(uuid.uuid4()), new_token()
+        binary = find_claude(self._binary)
+        where = ["--session-id", session_id]
+        file = ""
+        if place.path:
+            file = self._transcript(place, session_id)
+            # What was recorded of the system prompt holds, unless another one was set since.
+            ours = _prompted(place.settings)
+            old = any(_prompted(self._record.settings_of(node)) != ours for node in place.path)
+            where = ["--resume", file, *(("--system-prompt-snapshot", "off") if old else ())]
+        argv = (binary, *BASE_ARGV, *place.settings.argv(), *where)
+        try:
+            process = spawn(argv, place.settings.cwd or str(Path.cwd()), token)
+        except BaseException:
+            self._remove("", file)
+            raise
+        return self._warm(process, place, session_id, token, file)
+
+    def _transcript(self, place: Place, session_id: str) -> str:
+        try:
+            entries = self._record.entries(list(place.path))
+            return write_transcript(sessions_folder(self._record.file), entries, session_id)
+        except (StoreError, OSError) as error:
+            raise ConversationLost(
+                f"The conversation can't be resumed: {error}", hint=LOST
+            ) from error
+
+    def _warm(
+        self,
+        process: subprocess.Popen[bytes],
+        place: Place,
+        session_id: str,
+        token: str,
+        file: str,
+    ) -> Warm:
+        written = Process(
+            token=token,
+            pid=process.pid,
+            started=started(process.pid),
+            kernel=self._record.kernel,
+            file=file,
+        )
+        with contextlib.suppress(StoreError):
+            self._record.store.note_process(written)
+        return Warm(
+            session=Session(ProcessTransport(process)),
+            settings=place.settings,
+            tail=Tail(session_id, Path(file) if file else None),
+            held=[Held(node.id, node.uuid, node.compacted) for node in place.path],
+            token=token,
+            file=file,
+        )
+
+    def _end(self, warm: Warm, *, now: bool = False) -> None:
+        task = asyncio.ensure_future(self._close(warm, now=now))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _close(self, warm: Warm, *, now: bool) -> None:
+        killed = not warm.session.alive
+        await warm.session.close(now=now)
+        if killed:  # then its commands live on, each in a session of its own
+            await asyncio.to_thread(orphans.end_all, warm.token)
+        self._remove(warm.token, warm.file)
+
+    def _remove(self, token: str, file: str) -> None:
+        if file:
+            Path(file).unlink(missing_ok=True)
+        with contextlib.suppress(StoreError):
+            self._record.store.forget_process(token)
+
+    # --- tending ---------------------------------------------------------------------------------
+
+    def _poke(self) -> None:
+        self._poked.set()
+        if self._tending is None and not self._closed:
+            self._tending = asyncio.create_task(self._tend(), name="pool")
+
+    async def _tend(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settle()):
+                    await self._poked.wait()
+            self._poked.clear()
+
+    def _settle(self) -> float:
+        """End what must end and start what is due; return the seconds until there may be more."""
+        limits, now = self.limits, time.monotonic()
+        due = [LOOK_S]
+        for warm in sorted(self.parked, key=lambda warm: warm.used):
+            serves = self._serves(warm)
+            idle_left = warm.used + limits.idle_timeout_s - now if limits.idle_timeout_s else LOOK_S
+            worn = limits.turns and warm.turns >= limits.turns
+            if idle_left <= 0:
+                self.tally.hibernated += 1
+                self.asleep |= serves
+                self.retire(warm)
+            elif worn or (limits.age_s and warm.born + limits.age_s < now):
+                self.tally.recycled += 1
+                self.retire(warm)
+                if serves and self._home:
+                    self.prepare(self._home)
+            elif not serves and self._too_many():
+                self.tally.evicted += 1
+                self.retire(warm)
+            else:
+                due.append(idle_left)
+        due.append(self._top_up(now))
+        return max(min(due), 0.01)
+
+    def _serves(self, warm: Warm) -> bool:
+        """Whether this is the process that the next cell will want."""
+        return self._home is not None and warm is self.standing(self._home)
+
+    def _top_up(self, now: float) -> float:
+        """Start a spare for the next new conversation, once nobody waits for anything."""
+        if self._home is None or self.leased or self._starting or self.asleep or self._full():
+            return LOOK_S
+        place = Place(self._home.settings, new=True)
+        spares = [warm for warm in self.parked if not warm.held and not warm.turns]
+        for warm in spares:
+            if warm.settings != place.settings:
+                self.retire(warm)
+        if sum(warm.settings == place.settings for warm in spares) >= self.limits.spares:
+            return LOOK_S
+        wait = max((warm.used for warm in self.parked), default=now) + SPARE_AFTER_S - now
+        if wait > 0:
+            return wait
+        self._begin(place)
+        return LOOK_S
+
+    def _full(self) -> bool:
+        count = len(self.parked) + len(self.leased)
+        return bool(self.limits.processes) and count >= self.limits.processes
+
+    def _too_many(self) -> bool:
+        limits, count = self.limits, len(self.parked) + len(self.leased)
+        if limits.processes and count > limits.processes:
+            return True
+        return bool(limits.memory_mb) and sum(self.memory_mb().values()) > limits.memory_mb
+
+    def memory_mb(self) -> dict[int, float]:
+        """Return the resident memory of each process by pid; nothing where that can't be told."""
+        found = {}
+        for warm in [*self.parked, *self.leased]:
+            with contextlib.suppress(OSError, ValueError):
+                pages = Path(f"/proc/{warm.session.pid}/statm").read_text().split()[1]
+                found[warm.session.pid or 0] = int(pages) * PAGE_MB
+        return found
+
+
+async def _rewound(warm: Warm, place: Place) -> bool:
+    """Cut a process's history to a place; return whether it stands there."""
+    cut = warm.held[len(place.path) :]
+    if not cut:
+        return True
+    if cut[0].compacted or not await warm.session.rewind(cut[0].uuid, cut[-1].uuid):
+        return False
+    del warm.held[len(place.path) :]
+    return True
+
+
+def _prompted(settings: Settings) -> tuple[str | None, str | None]:
+    return settings.system, settings.append_system
+
+
+def _refused(death: ProcessDied, *, resuming: bool) -> HotClaudeError:
+    if resuming:
+        return ConversationLost(f"The conversation can't be resumed: {death.message}", hint=LOST)
+    death.hint = death.hint or "Run `claude --version` in a terminal to see whether it works."
+    return death
+
+
+def _retrieve(task: asyncio.Task[Warm]) -> None:
+    """Mark a start's error as seen: whoever leases it gets it; a spare's is of no interest."""
+    if not task.cancelled():
+        task.exception()

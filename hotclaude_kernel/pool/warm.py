@@ -1,0 +1,98 @@
+"""A warm process as a value: the history it holds, how many may wait, and what they have saved."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..claude.session import Session
+    from ..record.transcripts import Tail
+    from ..turns.tree import Node
+    from ..turns.turn import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many processes may wait, and for how long. 0 means no limit, but for `spares`."""
+
+    spares: int = 1
+    processes: int = 3
+    memory_mb: int = 1500
+    idle_timeout_s: float = 1800.0
+    turns: int = 500
+    age_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process is wanted: after which turns, under which settings.
+
+    `new` asks for one that has never been used, with nothing allowed in it for its session.
+    """
+
+    settings: Settings
+    path: tuple[Node, ...] = ()
+    new: bool = False
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The turns."""
+        return tuple(node.id for node in self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A turn in the history of a process, which has a `uuid` of its own for the prompt.
+
+    A turn that compacted what was before it can't be cut off in place: its prompt stands behind the
+    summary.
+    """
+
+    id: int
+    uuid: str
+    compacted: bool
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Warm:
+    """A process and the history that it `held` when it was last asked."""
+
+    session: Session
+    settings: Settings
+    tail: Tail
+    held: list[Held]
+    token: str
+    file: str = ""
+    start_s: float = 0.0
+    turns: int = 0
+    born: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.monotonic)
+
+    @property
+    def ids(self) -> list[int]:
+        """The turns of its history."""
+        return [turn.id for turn in self.held]
+
+    def stands_at(self, place: Place) -> bool:
+        """Whether it stands there, or further on, from where it can be rewound."""
+        if place.new and (self.ids or self.turns):
+            return False
+        ids = place.ids
+        return self.settings == place.settings and tuple(self.ids[: len(ids)]) == ids
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the pool has done so far."""
+
+    turns: int = 0
+    hits: int = 0
+    spawned: int = 0
+    resumed: int = 0
+    hibernated: int = 0
+    recycled: int = 0
+    evicted: int = 0
+    swept: int = 0
+    saved_s: float = 0.0

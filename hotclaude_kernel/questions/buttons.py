@@ -1,0 +1,162 @@
+"""Questions in the cell: buttons and fields, awaited while the cell runs.
+
+The widgets are ipywidgets, loaded at the first question. Their texts are plain text or HTML of
+ours; nothing of the model's reaches them unescaped. They live as long as the question does, and
+what was decided is written into the output: a saved notebook can't show a widget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..page.markdown.render import escape, visible, wrap
+from .decide import Choice, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..claude.session import PermissionRequest
+
+# What a front end shows that has no widgets.
+WAITING = (
+    "Waiting for your decision. This front end needs ipywidgets to ask for it; "
+    "an interrupt withdraws the question."
+)
+WIDE = {"width": "auto", "max_width": "40em"}
+
+
+class ButtonAsker:
+    """Asks by widgets. `show` puts a bundle where the answer goes on; `hide` takes it away."""
+
+    def __init__(self, show: Callable[[dict[str, Any]], None], hide: Callable[[], None]) -> None:
+        self._show = show
+        self._hide = hide
+
+    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
+        """Ask whether a tool may be used; `about` is safe HTML that says what for."""
+        form = Form()
+        reason = form.text("why not, for Claude (optional)")
+        once = form.button("Allow once", "success", lambda: Verdict(allow=True))
+        session = form.button("Allow for this session", "", lambda: Verdict(allow=True, lasts=True))
+        deny = form.button("Deny", "danger", lambda: Verdict(allow=False, reason=reason.value))
+        reason.on_submit(lambda _: form.settle(Verdict(allow=False, reason=reason.value)))
+        title = f"<b>Claude wants to use {escape(visible(request.tool_name))}</b>"
+        row = form.row(once, session, deny)
+        verdict: Verdict = await self._ask(form, [form.html(title + about), row, reason])
+        return verdict
+
+    async def plan(self, plan: str) -> Verdict:
+        """Ask whether a plan is to be carried out; `plan` is safe HTML."""
+        form = Form()
+        reason = form.text("what to change (optional)")
+        approve = form.button("Approve the plan", "success", lambda: Verdict(allow=True))
+        keep = form.button(
+            "Keep planning", "warning", lambda: Verdict(allow=False, reason=reason.value)
+        )
+        title = "<b>Claude has a plan. Carry it out?</b>"
+        row = form.row(approve, keep)
+        verdict: Verdict = await self._ask(form, [form.html(title + plan), row, reason])
+        return verdict
+
+    async def choice(self, choice: Choice) -> str:
+        """Ask one of Claude's own questions."""
+        form = Form()
+        own = form.text("something else")
+        title = form.html(f"<b>{escape(visible(choice.question))}</b>")
+        widgets = self._several(form, choice, own) if choice.several else None
+        if widgets is None:
+            widgets = self._single(form, choice, own)
+        return str(await self._ask(form, [title, *widgets]))
+
+    def _single(self, form: Form, choice: Choice, own: Any) -> list[Any]:
+        buttons = [
+            form.button(label, "", partial(str, label), tip)
+            for label, tip in zip(choice.labels, choice.tips, strict=True)
+        ]
+        send = form.button("Answer in own words", "primary", lambda: own.value)
+        own.on_submit(lambda _: form.settle(own.value))
+        return [form.row(*buttons), own, form.row(send)]
+
+    def _several(self, form: Form, choice: Choice, own: Any) -> list[Any]:
+        boxes = [form.box(label) for label in choice.labels]
+
+        def picked() -> str:
+            ticked = [box for box in zip(choice.labels, boxes, strict=True) if box[1].value]
+            return ", ".join([label for label, _ in ticked] + ([own.value] if own.value else []))
+
+        return [*boxes, own, form.row(form.button("Answer", "primary", picked))]
+
+    async def _ask(self, form: Form, widgets: list[Any]) -> Any:
+        box = form.column(*widgets)
+        try:
+            self._show(box._repr_mimebundle_() | {"text/plain": WAITING})
+            return await form.answer
+        finally:
+            self._hide()
+            form.close()
+
+
+class Form:
+    """Some widgets and the one answer they can give."""
+
+    def __init__(self) -> None:
+        import ipywidgets
+
+        ipywidgets.register_comm_target()  # so that a reloaded page finds the widgets again
+        self._kit = ipywidgets
+        self._loop = asyncio.get_running_loop()
+        self._widgets: list[Any] = []
+        self.answer: asyncio.Future[Any] = self._loop.create_future()
+
+    def settle(self, answer: Any) -> None:
+        """Give the answer; the first one counts. Callbacks may come on another thread."""
+        self._loop.call_soon_threadsafe(self._settle, answer)
+
+    def _settle(self, answer: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def button(self, label: str, style: str, answer: Callable[[], Any], tip: str = "") -> Any:
+        """Return a button that gives `answer()`."""
+        layout = {"width": "auto"}
+        button = self._keep(
+            self._kit.Button(
+                description=visible(label)[:80],
+                button_style=style,
+                tooltip=visible(tip),
+                layout=layout,
+            )
+        )
+        button.on_click(lambda _: self.settle(answer()))
+        return button
+
+    def text(self, placeholder: str) -> Any:
+        """Return a one-line field."""
+        return self._keep(self._kit.Text(placeholder=placeholder, layout=WIDE))
+
+    def box(self, label: str) -> Any:
+        """Return a check box."""
+        return self._keep(self._kit.Checkbox(description=visible(label), indent=False, layout=WIDE))
+
+    def html(self, body: str) -> Any:
+        """Return safe HTML as a widget."""
+        return self._keep(self._kit.HTML(wrap(body)))
+
+    def row(self, *widgets: Any) -> Any:
+        """Return widgets side by side, wrapped where there is no room."""
+        return self._keep(self._kit.HBox(widgets, layout={"flex_flow": "row wrap"}))
+
+    def column(self, *widgets: Any) -> Any:
+        """Return widgets one below the other."""
+        return self._keep(self._kit.VBox(widgets))
+
+    def close(self) -> None:
+        """Take the widgets out of the world."""
+        for widget in self._widgets:
+            widget.close()
+
+    def _keep(self, widget: Any) -> Any:
+        self._widgets.append(widget)
+        return widget

@@ -1,0 +1,1 @@
+"""Finished turns on disk, and in a file beside the notebook."""

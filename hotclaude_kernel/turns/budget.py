@@ -1,0 +1,76 @@
+"""What a turn may cost, and what the prompt cache holds: both from the numbers of past turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import BudgetReached
+
+if TYPE_CHECKING:
+    from ..claude.frames import Usage
+
+CHARACTERS_PER_TOKEN = 4
+HINT = "`%budget` shows what was used; raise it there, or take it away with `%budget none`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most that a notebook, and one turn of it, may use; `None` is no limit.
+
+    Dollars are list price, as the binary reckons them.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    turn_usd: float | None = None
+    turn_tokens: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return any(
+            limit is not None for limit in (self.usd, self.tokens, self.turn_usd, self.turn_tokens)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What was used, or is expected to be."""
+
+    tokens: int = 0
+    usd: float = 0.0
+
+
+def expected(before: Usage | None, prompt: str) -> Cost:
+    """Return what a prompt will cost at least: it reads again what the turn before it read and
+    wrote, and costs about what that turn did.
+    """
+    tokens = len(prompt) // CHARACTERS_PER_TOKEN
+    if before is None:
+        return Cost(tokens=tokens)
+    return Cost(tokens=tokens + before.prompt_tokens + before.output_tokens, usd=before.cost_usd)
+
+
+def check(budget: Budget, spent: Cost, next_turn: Cost) -> None:
+    """Raise `BudgetReached` if the next turn would go over the budget."""
+    rows = (
+        (budget.usd, spent.usd, next_turn.usd, "${:,.4f}", "the notebook"),
+        (budget.tokens, spent.tokens, next_turn.tokens, "{:,} tokens", "the notebook"),
+        (budget.turn_usd, 0, next_turn.usd, "${:,.4f}", "one turn"),
+        (budget.turn_tokens, 0, next_turn.tokens, "{:,} tokens", "one turn"),
+    )
+    for limit, used, more, form, whose in rows:
+        if limit is None or (used < limit and used + more <= limit):
+            continue
+        so_far = f"{form.format(used)} are used, " if used else ""
+        raise BudgetReached(
+            f"The budget of {whose} is {form.format(limit)}: {so_far}the next turn takes about "
+            f"{form.format(more)}; nothing was sent",
+            hint=HINT,
+        )
+
+
+def cached_tokens(usage: Usage) -> int:
+    """Return how many tokens of prompt a turn left in the cache: what it read there and wrote."""
+    return usage.cache_read_tokens + usage.cache_write_tokens

@@ -1,0 +1,204 @@
+"""The identity of a turn: a *key* for what is asked, a *node* for what came of it.
+
+The key of a turn holds the node of the turn before it, so that what follows a turn has other keys
+once that was answered otherwise. The form of what is hashed is a contract: a change of it needs a
+new tag (`turn.v2`), or every digest that was stored is void.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from hashlib import blake2b, sha256
+from itertools import chain, groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..claude.frames import Block, Result, ToolResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..claude.frames import Event, Frame
+    from .turn import Prompt, Settings
+
+NOISE = frozenset({"signature", "cache_control", "caller"})  # of a block, beside its content
+SECRET = frozenset({"env", "headers"})  # of an MCP server
+DIGESTED = "mcp.v1:"  # stands before the digest of an MCP configuration that is not here
+
+
+def digest(tag: str, value: Any) -> str:
+    """Return the digest of a JSON value as 32 hex digits; `tag` names its kind and version.
+
+    It is the blake2b of the canonical JSON of `[tag, value]`: keys sorted, no spaces, UTF-8. A
+    value and what a JSON file gives back of it have the same digest. NaN is a `ValueError`.
+    """
+    return blake2b(_canonical([tag, value]), digest_size=16).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    compact = (",", ":")
+    text = json.dumps(
+        value, sort_keys=True, separators=compact, ensure_ascii=False, allow_nan=False
+    )
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # UTF-8 has no lone surrogates, but half an emoji can be sent as its escape, and the
+        # escape is what is hashed. Two halves side by side are the character, as in all JSON.
+        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return joined.encode(errors="backslashreplace")
+
+
+def turn_key(*, parent: str | None, prompt: Prompt, settings: Settings, sample: int = 0) -> str:
+    """Return the key of a turn that asks `prompt` after the node `parent`.
+
+    `sample` counts the repetitions of one question. The cell, the names of attachments, the kind
+    of line ends and one newline at the end are not part of what is asked.
+    """
+    text = prompt.text.replace("\r\n", "\n").removesuffix("\n")
+    asked: dict[str, Any] = {"prompt": digest("prompt.v1", text)}
+    asked["settings"] = settings_digest(settings)
+    # What is absent is left out, so that a part that is added later changes no key without it.
+    if parent is not None:
+        asked["parent"] = parent
+    if images := prompt.attachments:
+        asked["attachments"] = [[i.media_type, sha256(i.data).hexdigest()] for i in images]
+    if sample:
+        asked["sample"] = sample
+    return digest("turn.v1", asked)
+
+
+def settings_digest(settings: Settings) -> str:
+    """Return the digest of what the settings contribute to the key of a turn."""
+    return digest("settings.v1", settings_values(settings))
+
+
+def settings_values(settings: Settings) -> dict[str, Any]:
+    """Return the settings that are part of a turn's identity, as JSON values by field name.
+
+    What is unset is left out, by the rule of `Settings.argv`: a new field changes no key until
+    it is used, as long as its default is `None` or `()`.
+    """
+    values: dict[str, Any] = {}
+    for spec in fields(settings):
+        value = getattr(settings, spec.name)
+        unset = value is None or value == spec.default == ()
+        if spec.metadata["key"] and not unset:
+            values[spec.name] = _setting(spec.name, value, settings.cwd)
+    return values
+
+
+def _setting(name: str, value: Any, cwd: str | None) -> Any:
+    match name:
+        case "tools" | "allowed_tools":
+            return sorted(set(value))
+        case "mcp_config":
+            return _mcp_digest(_content(value, cwd))
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _content(value: str, cwd: str | None) -> str:
+    """Return the text of the file that `value` names, from where the process stands, or `value`."""
+    path = Path(cwd or "") / value
+    try:
+        # Bytes that are no UTF-8 come as surrogates, which a digest takes.
+        return path.read_text("utf-8-sig", "surrogateescape") if path.is_file() else value
+    except OSError:  # not readable, or JSON that is too long for a path
+        return value
+
+
+def _mcp_digest(text: str) -> str:
+    """Return the digest of the servers in an MCP configuration, without their secrets.
+
+    What is no configuration is taken as it is: the binary refuses it, so no turn is asked with it.
+    A recording that was brought from elsewhere has the digest in its place, marked as one.
+    """
+    if text.startswith(DIGESTED):
+        return text.removeprefix(DIGESTED)
+    try:
+        servers = json.loads(text)["mcpServers"]
+        public = {name: _without_secrets(server) for name, server in servers.items()}
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return digest("mcp.v1", text)
+    return digest("mcp.v1", public)
+
+
+def _without_secrets(server: Frame) -> Frame:
+    """Keep which variables and headers a server gets, and drop their values."""
+    return server | {name: sorted(server[name] or ()) for name in SECRET & server.keys()}
+
+
+def node_digest(key: str, response: Any) -> str:
+    """Return the node of the turn `key` that was answered with a canonical response."""
+    return digest("node.v1", {"key": key, "response": response})
+
+
+def canonical_response(events: Iterable[Event]) -> list[Any]:
+    """Return what happened in a turn as JSON values, the same however fast it came.
+
+    Tool uses are numbered t1, t2… and there are no other ids. The calls of one message run side
+    by side and return as they finish; here their subagents and results follow the message in the
+    order of the calls. The binary's own error messages are no part of the answer.
+    """
+    return list(_Response(events).entries())
+
+
+class _Response:
+    """The events of a turn, sorted by the call that they belong to."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._blocks: dict[str | None, list[Block]] = {}  # `None` for the main conversation
+        self._results: dict[str, list[ToolResult]] = {}
+        self._stop: list[Frame] = []
+        self._numbers: dict[str, str] = {}
+        for event in events:
+            match event:
+                case Block(error=None):
+                    self._blocks.setdefault(event.parent, []).append(event)
+                case ToolResult():
+                    self._results.setdefault(event.tool_use_id, []).append(event)
+                case Result():
+                    self._stop = [{"type": "stop", "stop_reason": event.stop_reason}]
+
+    def entries(self) -> Iterator[Frame]:
+        # What belongs to no call of this turn, such as an older task's, comes last.
+        for agent in [None, *self._blocks]:
+            yield from self._said_by(agent)
+        yield from map(self._returned, chain.from_iterable(self._results.values()))
+        yield from self._stop
+
+    def _said_by(self, agent: str | None) -> Iterator[Frame]:
+        blocks = self._blocks.pop(agent, [])
+        # A call may return before its message ends, so a batch is a message, not a run of results.
+        for _, message in groupby(blocks, key=lambda block: block.message_id or block.uuid):
+            said = list(message)
+            yield from map(self._said, said)
+            for call in [block.content["id"] for block in said if "id" in block.content]:
+                yield from self._said_by(call)
+                yield from map(self._returned, self._results.pop(call, []))
+
+    def _said(self, block: Block) -> Frame:
+        return {"type": block.kind, **self._block(block), **self._below(block.parent)}
+
+    def _block(self, block: Block) -> Frame:
+        match block.kind:
+            case "text" | "thinking":
+                return {block.kind: block.text}
+            case "redacted_thinking":  # encrypted, another text each time
+                return {}
+        kept = {n: v for n, v in block.content.items() if n not in NOISE and v is not None}
+        return {n: self._id(v) if n in ("id", "tool_use_id") else v for n, v in kept.items()}
+
+    def _returned(self, result: ToolResult) -> Frame:
+        of_call = {"type": "tool_result", "tool_use_id": self._id(result.tool_use_id)}
+        error = {"is_error": True} if result.is_error else {}
+        shown = [[kind, digest("picture.v1", data)] for kind, data in result.pictures]
+        pictures = {"pictures": shown} if shown else {}
+        return {**of_call, "text": result.text, **error, **pictures, **self._below(result.parent)}
+
+    def _below(self, agent: str | None) -> Frame:
+        return {} if agent is None else {"parent": self._id(agent)}
+
+    def _id(self, tool_use_id: str) -> str:
+        return self._numbers.setdefault(tool_use_id, f"t{len(self._numbers) + 1}")

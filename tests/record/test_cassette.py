@@ -1,0 +1,594 @@
+"""Cassettes: the same file for the same turns, whole or not at all, nothing told by accident."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from hotclaude_kernel.claude.frames import Usage, dumps
+from hotclaude_kernel.errors import StoreError, StoreTooNew
+from hotclaude_kernel.notebooks.verify import store_faults
+from hotclaude_kernel.record import archive, cassette
+from hotclaude_kernel.record.leaks import lint
+from hotclaude_kernel.record.notebook import Record
+from hotclaude_kernel.record.store import Finished, Store, settings_id
+from hotclaude_kernel.turns import identity
+from hotclaude_kernel.turns.tape import events, kept
+from hotclaude_kernel.turns.tree import Node
+from hotclaude_kernel.turns.turn import Attachment, Prompt, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.synchronize import Barrier
+    from pathlib import Path
+
+    from hotclaude_kernel.claude.frames import Frame
+
+ANSWER: Frame = {"type": "text", "text": "fine"}
+brief = hypothesis_settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def frames_of(*content: Frame) -> bytes:
+    """What is recorded of a turn that was answered with these blocks."""
+    said = [
+        {"type": "assistant", "message": {"id": "m", "role": "assistant", "content": [block]}}
+        for block in content
+    ]
+    begin: Frame = {"type": "system", "subtype": "init", "model": "claude-x", "tools": ["Bash"]}
+    end: Frame = {"type": "result", "subtype": "success", "stop_reason": "end_turn"}
+    return b"".join(dumps(frame) for frame in map(kept, (begin, *said, end)) if frame)
+
+
+class Book:
+    """Turns put into a record one behind another, as a kernel does."""
+
+    def __init__(self, store: Store, path: str | None = None) -> None:
+        self.store = store
+        self.notebook = store.notebook(path).id
+        self.nodes: list[Node] = []
+
+    def add(
+        self,
+        text: str = "go",
+        *content: Frame,
+        after: Node | None = None,
+        status: str = "ok",
+        asked_under: Settings | None = None,
+        images: tuple[Attachment, ...] = (),
+        **more: Any,
+    ) -> Node:
+        """Record a turn; return its node."""
+        settings = asked_under or Settings(cwd="/somewhere")
+        prompt = Prompt(text=text, attachments=images)
+        key = identity.turn_key(
+            parent=after.digest if after else None, prompt=prompt, settings=settings
+        )
+        frames = frames_of(*(content or (ANSWER,)))
+        node = Node(
+            id=time.time_ns(),
+            parent=after.id if after else None,
+            number=after.number + 1 if after else 1,
+            prompt=text,
+            status=status,
+            key=key,
+            digest=identity.node_digest(key, identity.canonical_response(events(frames))),
+            settings=settings_id(settings),
+            uuid=f"uuid-{len(self.nodes)}",
+            usage=more.pop("usage", Usage(input_tokens=3, output_tokens=4, cost_usd=0.25)),
+            ended=1.0,
+        )
+        turn = Finished(
+            node=node,
+            prompt=text,
+            settings=settings,
+            model="claude-x",
+            cli="2.1.0",
+            entries=b'{"sessionId":"s"}\n',
+            frames=frames,
+            attachments=images,
+            **{"first_text_s": 0.1234, "total_s": 1.5} | more,
+        )
+        at = self.store.save(self.notebook, turn, branch="main")
+        self.nodes.append(replace(node, id=at))
+        return self.nodes[-1]
+
+    def cassette(self) -> str:
+        """All of it."""
+        return cassette.write(self.store, [node.digest for node in self.nodes])
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with closing(Store()) as made:
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[Store]:
+    with closing(Store()) as made:
+        yield made
+
+
+@pytest.fixture
+def book(store: Store) -> Book:
+    return Book(store)
+
+
+def changed(text: str, line: int, **values: Any) -> str:
+    """A cassette with other values in one line."""
+    rows = text.split("\n")
+    rows[line - 1] = json.dumps(json.loads(rows[line - 1]) | values)
+    return "\n".join(rows)
+
+
+class TestWriting:
+    def test_a_line_for_each_turn_sorted_by_key_with_sorted_fields(self, book: Book) -> None:
+        first = book.add("one")
+        book.add("two", after=first)
+        header, *rows = map(json.loads, book.cassette().splitlines())
+        assert header == {"hotclaude": "cassette", "v": 1}
+        assert [row["key"] for row in rows] == sorted(node.key for node in book.nodes)
+        assert all(list(row) == sorted(row) for row in rows)
+        two = next(row for row in rows if row["prompt"] == "two")
+        assert (two["parent"], two["number"]) == (first.digest, 2)
+
+    def test_what_a_turn_follows_comes_along(self, book: Book) -> None:
+        last = None
+        for text in "abc":
+            last = book.add(text, after=last)
+        book.add("beside")
+        assert last is not None
+        text = cassette.write(book.store, [last.digest])
+        assert [turn.prompt for turn in cassette.read(text)] == ["a", "b", "c"]
+
+    def test_nothing_of_a_machine_a_session_or_a_moment_is_in_it(self, book: Book) -> None:
+        config = '{"mcpServers":{"s":{"command":"s","env":{"TOKEN":"hush"}}}}'
+        book.add(asked_under=Settings(cwd="/home/someone", mcp_config=config, model="opus"))
+        text = book.cassette()
+        for word in ("sessionId", "uuid", "/home/someone", "hush", "ended", "entries"):
+            assert word not in text
+        (turn,) = cassette.read(text)
+        assert turn.settings.model == "opus"
+        assert turn.derived_key == book.nodes[0].key
+
+    def test_the_order_in_which_turns_came_makes_no_difference(
+        self, store: Store, other: Store
+    ) -> None:
+        one, two = Book(store), Book(other)
+        for text in "abc":
+            one.add(text)
+        for text in "cab":
+            two.add(text)
+        assert one.cassette() == two.cassette()
+
+    def test_fields_of_a_tools_input_keep_their_order(self, book: Book) -> None:
+        call = {"type": "tool_use", "id": "x", "name": "t", "input": {"z": 1, "a": 2}}
+        book.add("go", call)
+        (turn,) = cassette.read(book.cassette())
+        assert turn.frames == frames_of(call)
+
+    def test_a_turn_that_is_not_recorded_is_refused(self, store: Store) -> None:
+        with pytest.raises(StoreError, match="not in the record"):
+            cassette.write(store, ["feed"])
+
+    def test_so_is_one_that_does_not_follow_from_its_content(self, book: Book) -> None:
+        book.add()
+        with book.store.write() as db:
+            db.execute("update turn set prompt = 'another'")
+        with pytest.raises(StoreError, match="its key does not follow"):
+            book.cassette()
+
+    @given(st.floats(0, 1e6))
+    def test_times_are_shown_as_they_were(self, seconds: float) -> None:
+        ms = cassette.milliseconds(seconds)
+        assert f"{ms:.2f}" == f"{seconds:.2f}"
+        assert abs(ms - seconds) < 0.0016
+        assert cassette.milliseconds(ms) == ms == round(ms, 3)
+
+
+class TestLoading:
+    def test_what_is_loaded_replays(self, book: Book, other: Store) -> None:
+        first = book.add("one")
+        book.add("two", after=first)
+        assert cassette.load(other, book.cassette()) == 2
+        for node in book.nodes:
+            at = other.find(node.key)
+            assert at is not None
+            assert other.recording(at).frames == frames_of(ANSWER)
+            assert other.entries(at)[-1] == b""
+            assert other.node(at, None).usage == node.usage
+        assert other.asked("two")[0].prompt == "two"
+
+    def test_the_answers_text_is_there_too(self, book: Book, other: Store) -> None:
+        book.add("one", ANSWER, {"type": "text", "text": "and good"})
+        cassette.load(other, book.cassette())
+        with other.read() as db:
+            assert db.execute("select answer from turn").fetchall() == [("fine\n\nand good",)]
+
+    def test_again_it_does_nothing(self, book: Book, other: Store) -> None:
+        book.add()
+        text = book.cassette()
+        assert [cassette.load(other, text) for _ in range(3)] == [1, 0, 0]
+        # Not even when the file is another one of the same turns.
+        assert cassette.load(other, text + "\n") == 0
+
+    def test_an_unchanged_file_is_not_read(
+        self, book: Book, other: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        book.add()
+        text = book.cassette()
+        cassette.load(other, text)
+        monkeypatch.setattr(cassette, "read", lambda _: pytest.fail("it was read"))
+        assert cassette.load(other, text) == 0
+
+    def test_what_replays_already_goes_on_replaying(self, book: Book, other: Store) -> None:
+        theirs = book.add("say", {"type": "text", "text": "theirs"})
+        mine = Book(other).add("say", {"type": "text", "text": "mine"})
+        assert cassette.load(other, book.cassette()) == 1
+        assert other.find(theirs.key) == mine.id
+        assert other.turn_of(theirs.digest) is not None
+
+    def test_a_turn_of_ones_own_keeps_its_transcript(self, book: Book) -> None:
+        node = book.add()
+        assert cassette.load(book.store, book.cassette()) == 0
+        assert book.store.entries(node.id) == [b'{"sessionId":"s"}\n']
+
+    def test_of_two_answers_the_one_that_replayed_replays(self, book: Book, other: Store) -> None:
+        for said in ("one", "two"):
+            book.add("say", {"type": "text", "text": said})
+        cassette.load(other, book.cassette())
+        at = other.find(book.nodes[0].key)
+        assert at is not None
+        assert other.recording(at).frames == frames_of({"type": "text", "text": "two"})
+
+    def test_of_what_is_exported_something_replays(self, book: Book, other: Store) -> None:
+        first = book.add("say", {"type": "text", "text": "one"})
+        book.add("say", {"type": "text", "text": "two"})
+        cassette.load(other, cassette.write(book.store, [first.digest]))
+        assert other.find(first.key) is not None
+
+    def test_an_interrupted_turn_comes_along_and_does_not_replay(
+        self, book: Book, other: Store
+    ) -> None:
+        first = book.add("one", status="interrupted")
+        second = book.add("two", after=first)
+        assert cassette.load(other, book.cassette()) == 2
+        assert other.find(first.key) is None
+        assert other.find(second.key) is not None
+
+    def test_what_follows_is_a_turn_like_any_other(self, book: Book, other: Store) -> None:
+        book.add("one")
+        cassette.load(other, book.cassette())
+        at = other.find(book.nodes[0].key)
+        assert at is not None
+        here = Book(other)
+        here.nodes.append(other.node(at, None))
+        here.add("two", after=here.nodes[0])
+        assert cassette.read(here.cassette())[1].prompt == "two"
+
+
+class TestRefusing:
+    @pytest.fixture
+    def text(self, book: Book) -> str:
+        first = book.add("one", images=(Attachment(name="a", media_type="image/png", data=b"x"),))
+        book.add("two", after=first)
+        return book.cassette()
+
+    @pytest.fixture
+    def line(self, text: str) -> int:
+        """The line of the first turn, which has an image."""
+        return next(n for n, row in enumerate(text.split("\n"), 1) if '"attachments"' in row)
+
+    def test_a_newer_form(self, text: str, other: Store) -> None:
+        with pytest.raises(StoreTooNew):
+            cassette.load(other, changed(text, 1, v=2))
+
+    @pytest.mark.parametrize("header", ["", "[]", "{}", "no", '{"hotclaude":"cassette","v":"1"}'])
+    def test_what_is_no_cassette(self, header: str) -> None:
+        with pytest.raises(StoreError, match="no cassette"):
+            cassette.read(header)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"prompt": "another"},
+            {"settings": {"model": "another"}},
+            {"frames": []},
+            {"frames": 1},
+            {"frames": [{"type": "assistant", "message": {}}]},
+            {"frames": [{"type": ["x"]}]},
+            {"attachments": []},
+            {"attachments": [{"name": "a", "media_type": "image/png", "data": "!"}]},
+            {"key": "0" * 32},
+            {"node": "0" * 32},
+            {"number": 3},
+            {"number": True},
+            {"status": "great"},
+            {"settings": {"cwd": "/elsewhere"}},
+            {"settings": {"unheard_of": 1}},
+            {"settings": {"tools": "Bash"}},
+            {"settings": {"max_turns": "3"}},
+            {"usage": {}},
+            {"total_s": "1"},
+            {"total_s": -1},
+            {"priced": 1},
+            {"deltas": {"x": []}},
+            {"deltas": {"1": [[1]]}},
+            {"model": None},
+            {"cli": "\ud83d"},
+        ],
+        ids=str,
+    )
+    def test_a_damaged_line_is_named_and_nothing_is_taken(
+        self, text: str, line: int, values: dict[str, Any], other: Store
+    ) -> None:
+        with pytest.raises(StoreError, match=f"line {line} "):
+            cassette.load(other, changed(text, line, **values))
+        with other.read() as db:
+            assert db.execute("select count(*) from turn").fetchone() == (0,)
+            assert db.execute("select count(*) from cassette").fetchone() == (0,)
+
+    @pytest.mark.parametrize("row", ["{", "[1]", "1", "{}", '{"key":NaN}', "[" * 100_000])
+    def test_a_line_that_is_no_turn(self, text: str, row: str) -> None:
+        with pytest.raises(StoreError, match="line 4 "):
+            cassette.read(text + row)
+
+    def test_a_turn_whose_parent_is_cut_off(self, text: str, line: int) -> None:
+        rows = text.split("\n")
+        del rows[line - 1]
+        with pytest.raises(StoreError, match="follows is not in the file"):
+            cassette.read("\n".join(rows))
+
+    def test_frames_that_no_recording_holds_are_left_out(self, text: str, line: int) -> None:
+        row = json.loads(text.split("\n")[line - 1])
+        asked = {"type": "control_request", "request_id": "1", "request": {"subtype": "x"}}
+        frames = [asked, *({**frame, "cwd": "/x"} for frame in row["frames"])]
+        turns = cassette.read(changed(text, line, frames=frames))
+        assert turns[0].frames == frames_of(ANSWER)
+
+    @pytest.mark.parametrize("ends", ["\r\n", "\n\n"])
+    def test_other_line_ends_and_a_turn_that_is_there_twice_do_no_harm(
+        self, text: str, ends: str
+    ) -> None:
+        twice = text + text.split("\n")[1]
+        assert cassette.read(twice.replace("\n", ends)) == cassette.read(text)
+
+
+words = st.text(max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+blocks = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, words),
+    st.builds(lambda text: {"type": "thinking", "thinking": text, "signature": "s"}, words),
+    st.builds(
+        lambda number, given: {
+            "type": "tool_use", "id": f"tool-{number}", "name": "t", "input": given
+        },
+        st.integers(0, 2),
+        st.dictionaries(words, st.none() | st.integers(-9, 2**70) | st.floats(-1, 1) | words),
+    ),
+)  # fmt: skip
+under = st.builds(
+    Settings,
+    model=st.none() | texts,
+    tools=st.none() | st.lists(texts, max_size=2).map(tuple),
+    allowed_tools=st.lists(texts, max_size=2).map(tuple),
+    max_turns=st.none() | st.integers(0, 9),
+    thinking_display=st.none() | texts,
+    mcp_config=st.none() | st.just('{"mcpServers":{"a":{"env":{"x":"y"}}}}') | texts,
+    cwd=st.none() | st.just("/nowhere"),
+)
+asked = st.fixed_dictionaries(
+    {
+        "text": texts,
+        "content": st.lists(blocks, max_size=3),
+        "after": st.integers(0, 5),
+        "status": st.sampled_from(["ok", "ok", "interrupted", "error"]),
+        "asked_under": under,
+        "images": st.lists(
+            st.builds(Attachment, name=texts, media_type=texts, data=st.binary(max_size=9)),
+            max_size=2,
+        ).map(tuple),
+        "total_s": st.floats(0, 100),
+        "first_text_s": st.none() | st.floats(0, 100),
+        "priced": st.booleans(),
+        "deltas": st.sampled_from([b"", b'{"1":[[3,1],[5,2]],"12":[[9,4]]}']),
+    }
+)
+
+
+class TestRoundTrip:
+    @given(st.lists(asked, min_size=1, max_size=5))
+    @brief
+    def test_write_read_load_and_write_is_the_same_file(self, turns: list[dict[str, Any]]) -> None:
+        with closing(Store()) as store, closing(Store()) as other:
+            book = Book(store)
+            for turn in turns:
+                after, content = turn.pop("after"), turn.pop("content")
+                before = book.nodes[after] if after < len(book.nodes) else None
+                book.add(turn.pop("text"), *content, after=before, **turn)
+            text = book.cassette()
+            text.encode()
+            cassette.load(other, text)
+            again = cassette.write(other, {node.digest for node in book.nodes})
+            assert again == text
+            for node in book.nodes:
+                at = other.turn_of(node.digest)
+                assert at is not None
+                assert archive.turn_at(other, at).fault() == ""
+
+
+class TestBesideANotebook:
+    @pytest.fixture
+    def there(self, book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        book.add("one")
+        (tmp_path / "nb.hotclaude.jsonl").write_text(book.cassette())
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def found(self, there: Path, key: str, notebook: str | None) -> tuple[int | None, list[str]]:
+        record = Record(notebook, store=str(there / "store.db"))
+        try:
+            return record.find(key), record.take_notices()
+        finally:
+            record.close()
+
+    @pytest.mark.parametrize("name", ["nb.ipynb", None])
+    def test_the_first_turn_that_is_not_recorded_loads_it(
+        self, book: Book, there: Path, name: str | None
+    ) -> None:
+        path = str(there / name) if name else None
+        at, notices = self.found(there, book.nodes[0].key, path)
+        assert at is not None
+        assert notices == []
+
+    def test_another_notebooks_is_left_alone(self, book: Book, there: Path) -> None:
+        assert self.found(there, book.nodes[0].key, str(there / "other.ipynb"))[0] is None
+
+    def test_with_one_the_notebook_counts_as_recorded(self, there: Path) -> None:
+        for name, known in (("nb.ipynb", True), ("other.ipynb", False)):
+            record = Record(str(there / name), store=str(there / "store.db"))
+            with closing(record):
+                record.find("something else")
+                assert record.kept is known
+
+    def test_a_refused_one_is_said(self, book: Book, there: Path) -> None:
+        path = there / "nb.hotclaude.jsonl"
+        path.write_text(changed(path.read_text(), 2, prompt="another"))
+        at, notices = self.found(there, book.nodes[0].key, str(there / "nb.ipynb"))
+        assert at is None
+        assert len(notices) == 1
+        assert notices[0].startswith("nb.hotclaude.jsonl was not loaded: The cassette's line 2")
+
+    @pytest.mark.parametrize("data", [b"\xff\xfe", b""])
+    def test_so_is_one_that_is_no_text(self, book: Book, there: Path, data: bytes) -> None:
+        (there / "nb.hotclaude.jsonl").write_bytes(data)
+        assert "was not loaded" in self.found(there, "k", str(there / "nb.ipynb"))[1][0]
+
+
+LEAKS = [
+    ("sk-ant-" + "api03-abcdefghij", "an Anthropic key"),
+    ("key: sk-" + "abcdefghij0123456789ab", "an API key"),
+    ("AKIA" + "IOSFODNN7EXAMPLE", "an AWS key"),
+    ("ghp_" + "0123456789abcdefghijABCDEFGHIJ012345", "a GitHub token"),
+    ("Authorization: Bearer " + "abcdef0123456789abcdef", "a bearer token"),
+    ("-----BEGIN RSA " + "PRIVATE KEY-----", "a private key"),
+    ("see /home/alice/notes.txt", "a home folder"),
+    ("see file:///home/alice/notes.txt", "a home folder"),
+    ("cc -I/home/alice/include", "a home folder"),
+    ("a:/home/alice/bin", "a home folder"),
+    ('{"x": "\\n/home/alice"}', "a home folder"),
+    ("/Users/alice", "a home folder"),
+    ("/root" + "/work", "a home folder"),
+    (r"C:\Users\alice\x", "a home folder"),
+    (r"C:\\Users\\alice\\x", "a home folder"),
+    ("/mnt/c/Users/alice", "a home folder"),
+    ("ask alice@firm.com", "an e-mail address"),
+    ("mailto:alice@mail.firm.co.uk", "an e-mail address"),
+]
+HARMLESS = [
+    "https://example.org/home/page and https://example.org/Users/x",
+    "/home and /Users and ~/home/x and ./home/x and /homepage",
+    "/home/user/project, /Users/username, /home/runner/work, C:\\Users\\Public",
+    "name@example.com, git@github.com, x@y, @mention, a @ b.com, plot@2x.png, react@18.2.0",
+    "sk-circle-fade-dot-and-some-more-words, risk-sk-abc, sk-",
+    "Bearer tokens are sent in a header, as Bearer $TOKEN or Bearer <token>",
+    "-----BEGIN CERTIFICATE-----",
+    "AKIA, ghp_, sk-ant-, a root/ folder, the /root of all evil",
+    "noreply@anthropic.com",
+    "0123456789abcdef" * 4,
+]
+
+
+class TestLint:
+    @pytest.mark.parametrize(("said", "what"), LEAKS)
+    def test_it_names_turn_field_and_kind_and_not_the_thing(
+        self, book: Book, said: str, what: str
+    ) -> None:
+        node = book.add("go", {"type": "text", "text": said})
+        (found, *more) = lint(book.cassette())
+        assert not more
+        assert found.startswith(f"turn 1 ({node.digest[:8]}), frames[1].message.content[0].text: ")
+        assert what in found
+        assert said not in found
+
+    @pytest.mark.parametrize("said", HARMLESS)
+    def test_it_does_not_cry_wolf(self, book: Book, said: str) -> None:
+        book.add(said)
+        assert lint(book.cassette()) == []
+
+    def test_it_looks_at_prompts_settings_and_names_of_fields(self, book: Book) -> None:
+        call = {"type": "tool_use", "id": "x", "name": "t", "input": {"/home/alice": 1}}
+        book.add("/home/alice", call, asked_under=Settings(system="/home/alice"))
+        fields = [found.split(", ")[1].split(":")[0] for found in lint(book.cassette())]
+        assert fields == ["frames[1].message.content[0].input", "prompt", "settings.system"]
+
+    def test_bytes_are_not_read_as_words(self, book: Book) -> None:
+        image = Attachment(name="a", media_type="image/png", data=b"\xfe\x1a\x1e\x9e" * 99)
+        book.add("look", images=(image,))
+        assert lint(book.cassette()) == []
+
+    def test_how_the_user_and_the_machine_are_called(
+        self, book: Book, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("getpass.getuser", lambda: "jdoe")
+        monkeypatch.setattr("socket.gethostname", lambda: "kestrel.lan")
+        book.add("/scratch/jdoe/x and //kestrel/share, but jdoe alone, /jdoe-x and kestrel are not")
+        assert [found.split(": ")[1] for found in lint(book.cassette())] == [
+            "the user's name (j…)",
+            "the machine's name (k…)",
+        ]
+
+    def test_what_is_no_cassette_is_looked_through_too(self) -> None:
+        assert lint("{\n/home/alice")[0].startswith("line 2, text: a home folder")
+
+
+WRITERS, TURNS = 32, 20
+
+
+def write_turns(path: str, writer: int, begin: Barrier) -> None:
+    """Record turns one behind another; every second one is every writer's."""
+    with closing(Store(path)) as store:
+        book = Book(store)
+        begin.wait(30)
+        for number in range(TURNS):
+            book.add(f"turn {number}" if number % 2 else f"turn {number} of {writer}")
+            # What a reader sees between two turns is whole.
+            assert store.find(book.nodes[-1].key) == book.nodes[-1].id
+
+
+class TestManyWriters:
+    def test_thirty_two_at_once_record_each_turn_once(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "store.db")
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload([__name__])  # imported once, not by each of them
+        begin = processes.Barrier(WRITERS)
+        writers = [
+            processes.Process(target=write_turns, args=(path, number, begin))
+            for number in range(WRITERS)
+        ]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(60)
+        assert [writer.exitcode for writer in writers] == [0] * WRITERS
+        with closing(Store(path)) as store, store.read() as db:
+            turns, prompts, heads, members = (
+                db.execute(f"select count({what}) from {table}").fetchone()[0]
+                for what, table in (
+                    ("*", "turn"), ("distinct prompt", "turn"), ("*", "head"), ("*", "member")
+                )
+            )  # fmt: skip
+            assert turns == prompts == heads == TURNS // 2 * (WRITERS + 1)
+            assert members == WRITERS * TURNS
+            assert list(store_faults(store)) == []

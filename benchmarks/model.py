@@ -9,10 +9,13 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from hotclaude_kernel.modelserver import ModelServer, Reply, Request, Text
+from hotclaude_kernel.modelserver.replies import Reply, Text
+from hotclaude_kernel.modelserver.server import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hotclaude_kernel.modelserver.request import Request
 
 WORDS_PER_S = 200.0
 WANTED = re.compile(r"write (?P<count>\d+) (?P<unit>words|characters)")

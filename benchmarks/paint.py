@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from playwright.sync_api import sync_playwright
 
 from hotclaude_kernel.claude.launch import find_claude
-from hotclaude_kernel.modelserver import ModelServer, Reply, Request, Text
+from hotclaude_kernel.modelserver.replies import Reply, Text
+from hotclaude_kernel.modelserver.server import ModelServer
 from tests.browser.frontend import LAB, NOTEBOOK_7, jupyter
 from tests.browser.watch import chromium, watched
 from tests.conftest import isolated_env
@@ -27,6 +28,7 @@ from tests.conftest import isolated_env
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hotclaude_kernel.modelserver.request import Request
     from tests.browser.frontend import FrontEnd
 
 WORDS_PER_S = 200.0

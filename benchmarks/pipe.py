@@ -16,7 +16,7 @@ import orjson
 
 from hotclaude_kernel.claude.frames import request_frame, user_frame
 from hotclaude_kernel.claude.launch import BASE_ARGV, PROCESS_ENV, REQUIRED_ENV
-from hotclaude_kernel.turns.turn import Settings
+from hotclaude_kernel.turns.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

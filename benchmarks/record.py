@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotclaude_kernel.record.notebooks import notebook_at
 from hotclaude_kernel.record.store import Finished, Store
+from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tree import Node
-from hotclaude_kernel.turns.turn import Settings
 
 from .frontend import Cell, Frontend, new_notebook, open_frontend
 from .latency import new_word
@@ -73,7 +74,7 @@ def store(arena: Arena, samples: Samples, runs: int) -> None:
 def _write(path: str, writer: int) -> None:
     """Write as one of many: half of the turns are everybody's, half are this writer's own."""
     record = Store(path)
-    notebook = record.notebook(f"/writer-{writer}.ipynb").id
+    notebook = notebook_at(record, f"/writer-{writer}.ipynb").id
     for number in range(TURNS):
         name = f"shared-{number}" if number % 2 else f"{writer}-{number}"
         node = Node(

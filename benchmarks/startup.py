@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .numbers import Samples
 
 IMPORTS = {
-    "ours, before the spawn": "hotclaude_kernel.claude.launch",
+    "ours, before the spawn": "hotclaude_kernel.kernel.startup",
     "ours": "hotclaude_kernel.kernel.kernel",
     "ipykernel": "ipykernel.kernelapp",
 }

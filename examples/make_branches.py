@@ -17,7 +17,8 @@ from typing import Any
 import nbformat
 from make_gallery import LANGUAGE, Kernel, environment
 
-from hotclaude_kernel.modelserver import ModelServer, demo_model
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.server import ModelServer
 
 NOTEBOOK = Path(__file__).with_name("branches.ipynb")
 

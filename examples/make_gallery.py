@@ -22,7 +22,9 @@ import nbformat
 from jupyter_client.manager import KernelManager
 
 from hotclaude_kernel.claude.launch import find_claude
-from hotclaude_kernel.modelserver import Failure, ModelServer, Reply, Script, Thinking, ToolUse
+from hotclaude_kernel.modelserver.replies import Failure, Reply, Thinking, ToolUse
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.modelserver.server import ModelServer
 
 NOTEBOOK = Path(__file__).with_name("gallery.ipynb")
 MODEL = "hotclaude-demo"

@@ -15,7 +15,8 @@ from pathlib import Path
 import nbformat
 from make_gallery import LANGUAGE, environment
 
-from hotclaude_kernel.modelserver import ModelServer, demo_model
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.server import ModelServer
 
 HERE = Path(__file__).parent
 NAME = "replay"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from .claude.launch import let_go, listen, prespawn
+from .kernel.startup import let_go, listen, prespawn
 
 
 def main() -> None:

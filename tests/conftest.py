@@ -21,7 +21,8 @@ from jupyter_client.manager import KernelManager
 
 from hotclaude_kernel.claude.launch import find_claude
 from hotclaude_kernel.errors import ClaudeNotFound
-from hotclaude_kernel.modelserver import ModelServer, Script
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.modelserver.server import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ import pytest
 from hotclaude_kernel.cli.main import main
 
 if TYPE_CHECKING:
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
 pytestmark = pytest.mark.kernel
 

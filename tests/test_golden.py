@@ -36,7 +36,7 @@ from .golden.manners import MANNERS, NOTEBOOKS, environment, golden, replay
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
     from .golden.manners import Outputs
 

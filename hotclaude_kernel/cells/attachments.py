@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..turns.turn import Attachment
+from ..turns.prompt import Attachment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .lines import listed, split
+from ..page.words import listed
+from .lines import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import frames
-from .frames import (
+from .events import (
     Block,
     BlockStarted,
     Decided,
@@ -26,7 +26,8 @@ from .frames import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .frames import Event, Frame
+    from .events import Event
+    from .frames import Frame
 
 
 def parse(frame: Frame) -> list[Event]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ClaudeUnusable, ControlError
 from . import frames
-from .frames import Event, Frame, Result, StateChanged
+from .events import Event, Result, StateChanged
 from .parsing import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from .frames import Frame
     from .transport import Transport
 
 log = logging.getLogger(__name__)

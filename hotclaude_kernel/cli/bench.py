@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..claude import frames
+from ..claude.events import Block, Delta, Event
 from ..claude.launch import find_claude, process_env
 from ..claude.parsing import parse
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError
-from ..turns.turn import Prompt, Settings
+from ..turns.prompt import Prompt
+from ..turns.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,5 +96,5 @@ def _cold_turn(settings: Settings, where: tuple[str, ...]) -> tuple[float, float
     return first or end, end
 
 
-def _is_text(event: frames.Event) -> bool:
-    return isinstance(event, frames.Delta | frames.Block) and event.kind == "text"
+def _is_text(event: Event) -> bool:
+    return isinstance(event, Delta | Block) and event.kind == "text"

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
-from ..claude.launch import find_claude
 from ..errors import HotClaudeError, UsageError
 from . import record
+from .install import install
+from .lab import demo, lab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 USAGE = 5  # exit code: what was asked can't be done as it was written
-# The demonstration asks nothing of any other machine, not even for news of Jupyter.
-NO_UPDATES = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
-EXAMPLE = "first-conversation.ipynb"
-# What would lead claude to an account, a cloud or another endpoint; the demonstration has none.
-ACCOUNT_ENV = (
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_CUSTOM_HEADERS",
-    "ANTHROPIC_MODEL",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "CLAUDE_CODE_USE_BEDROCK",
-    "CLAUDE_CODE_USE_FOUNDRY",
-    "CLAUDE_CODE_USE_VERTEX",
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,114 +104,6 @@ def _parser() -> argparse.ArgumentParser:
 # --- JupyterLab ------------------------------------------------------------------------------
 
 
-def lab(options: argparse.Namespace, rest: list[str]) -> int:
-    """Open JupyterLab with the user's own login, or on an endpoint of theirs."""
-    find_claude()  # better said now than in the first cell
-    env = dict(os.environ)
-    if options.base_url:
-        env["ANTHROPIC_BASE_URL"] = options.base_url
-        # A local server asks for no key, but claude won't start a turn without one.
-        env.setdefault("ANTHROPIC_API_KEY", "local")
-    if options.model:
-        env["ANTHROPIC_MODEL"] = options.model
-    opened = [options.notebook] if options.notebook else []
-    return _jupyterlab([*opened, *rest], env)
-
-
-def demo(options: argparse.Namespace, rest: list[str]) -> int:
-    """Open JupyterLab on the example, with the real binary on the demonstration model."""
-    from ..modelserver import ModelServer, demo_model
-
-    with ModelServer(demo_model, port=options.port).in_thread() as server:
-        print(f"The demonstration model (not Claude) answers at {server.url}", flush=True)
-        if options.serve:
-            return _until_interrupted()
-        find_claude()
-        with _demo_folder(options.folder) as folder, tempfile.TemporaryDirectory() as config:
-            notebook = folder / EXAMPLE
-            if not notebook.exists():
-                shutil.copy(example_path(), notebook)
-            print(f"The example notebook is {notebook}", flush=True)
-            quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NO_UPDATES}"]
-            # In a container one is root, and there is nothing here to protect from it.
-            root = ["--allow-root"] if _is_root() else []
-            arguments = [str(notebook), f"--ServerApp.root_dir={folder}", *quiet, *root, *rest]
-            _without_news(Path(config))
-            return _jupyterlab(arguments, demo_env(server.url, config))
-
-
-def _without_news(config: Path) -> None:
-    """Configure JupyterLab not to ask, over the page, whether to fetch its news."""
-    (config / "labconfig").mkdir()
-    settings = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (config / "labconfig" / "page_config.json").write_text(json.dumps(settings), encoding="utf-8")
-
-
-def demo_env(url: str, config_dir: str) -> dict[str, str]:
-    """Return an environment in which claude has no account and knows no other endpoint."""
-    env = {name: value for name, value in os.environ.items() if name not in ACCOUNT_ENV}
-    return env | {
-        "ANTHROPIC_API_KEY": "demo",
-        "ANTHROPIC_BASE_URL": url,
-        "CLAUDE_CONFIG_DIR": config_dir,
-        # Its answers must not stand in the user's record, where the same prompts would find them.
-        "HOTCLAUDE_STORE": str(Path(config_dir, "hotclaude", "store.db")),
-        "JUPYTER_CONFIG_PATH": config_dir,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    }
-
-
-def example_path() -> Path:
-    """Return the example notebook: of the installed package, or of the source tree."""
-    here = Path(__file__).parents[1]
-    installed = here / "examples" / EXAMPLE
-    return installed if installed.exists() else here.parent / "examples" / EXAMPLE
-
-
-def _jupyterlab(arguments: list[str], env: dict[str, str]) -> int:
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise HotClaudeError(
-            "JupyterLab is not installed in this environment",
-            hint="Run `pip install 'hotclaude-kernel[lab]'`, or start a Jupyter you have "
-            "after `hotclaude install`.",
-        )
-    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *arguments], env=env)
-    # Whoever ends us means the server too; it ends its kernels, and they their processes.
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # Jupyter got it too; it asks whether to stop, and its answer is the end.
-            continue
-
-
-def _until_interrupted() -> int:
-    import threading
-
-    print("Set ANTHROPIC_BASE_URL to it, and ANTHROPIC_API_KEY to anything. Ctrl-C ends it.")
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return 0
-    return 0
-
-
-@contextmanager
-def _demo_folder(named: str | None) -> Iterator[Path]:
-    if named:
-        folder = Path(named).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="hotclaude-demo-") as temporary:
-        yield Path(temporary)
-
-
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
 def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Run a notebook without a page."""
     from ..notebooks import run as headless
@@ -243,31 +112,6 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 # --- the others ------------------------------------------------------------------------------
-
-
-def install(options: argparse.Namespace, rest: list[str]) -> int:
-    """Register the kernel under this very Python, for Jupyters of other environments."""
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    prefix = sys.prefix if options.sys_prefix else options.prefix
-    with tempfile.TemporaryDirectory() as temporary:
-        spec = Path(temporary, "hotclaude")
-        shutil.copytree(kernelspec_path(), spec)
-        kernel = json.loads((spec / "kernel.json").read_text(encoding="utf-8"))
-        kernel["argv"][0] = sys.executable
-        (spec / "kernel.json").write_text(json.dumps(kernel, indent=2) + "\n", encoding="utf-8")
-        where = KernelSpecManager().install_kernel_spec(
-            str(spec), "hotclaude", user=prefix is None, prefix=prefix
-        )
-    print(f"Installed the kernel Hot Claude in {where}")
-    return 0
-
-
-def kernelspec_path() -> Path:
-    """Return the kernelspec: of the installed package, or of the source tree."""
-    installed = Path(sys.prefix, "share", "jupyter", "kernels", "hotclaude")
-    source = Path(__file__).parents[2] / "kernelspec"
-    return source if (source / "kernel.json").exists() else installed
 
 
 def bench(options: argparse.Namespace, rest: list[str]) -> int:

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import StoreError, UsageError
-from ..notebooks import verify as auditing
-from ..page.markdown.render import visible, without_ansi
-from ..record import archive, cassette, leaks
+from ..notebooks.check import unreproduced
+from ..notebooks.file import read_notebook
+from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
+from ..page.text import visible, without_ansi
+from ..record import archive, cassette, garbage, leaks, queries
 from ..record.resume import store_path
 from ..record.store import Store
+from ..record.verify import store_faults
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-    from ..notebooks.verify import Notebook
+    from ..notebooks.file import Notebook
     from ..record.archive import Recorded
 
 LOGGED = 20  # turns that `logs` lists
@@ -67,13 +70,13 @@ def register(commands: Any) -> None:
 def export(options: argparse.Namespace) -> int:
     """Write the cassette of a notebook, unless it tells what is nobody else's business."""
     path = Path(options.notebook)
-    notebook = auditing.read_notebook(path)
+    notebook = read_notebook(path)
     target = Path(options.output) if options.output else cassette.beside(path)
-    store = auditing.existing(options.store or store_path())
+    store = existing(options.store or store_path())
     for there in cassette.found(str(path)):
         with contextlib.suppress(StoreError):  # what is damaged is written anew
             cassette.load(store, cassette.text_of(there))
-    stand = archive.stand_of(store, _paths(path))
+    stand = queries.stand_of(store, _paths(path))
     nodes = [str(cell.about.get("node")) for cell in notebook.answered]
     if not nodes and stand is not None and stand.node is not None:
         nodes = [stand.node]
@@ -162,14 +165,14 @@ def import_(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     """Derive everything anew; list what does not come out as it is recorded, or shown."""
     if options.file is None:
-        return _verdict(auditing.store_faults(_recorded(options)), "The record is sound.")
+        return _verdict(store_faults(_recorded(options)), "The record is sound.")
     path = Path(options.file)
     if path.suffix != ".ipynb":
         count = len(cassette.read(cassette.text_of(path)))
         print(f"{path}: all {count} turns are sound.")
         return 0
-    notebook = auditing.read_notebook(path)
-    faults = auditing.notebook_faults(notebook, _sources(options, path))
+    notebook = read_notebook(path)
+    faults = notebook_faults(notebook, _sources(options, path))
     count = len(notebook.answered)
     return _verdict(faults, f"{path}: all {count} answers are what is recorded.")
 
@@ -177,8 +180,8 @@ def verify(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """List why running all cells would not reproduce a notebook."""
     path = Path(options.notebook)
-    notebook = auditing.read_notebook(path)
-    missing = auditing.unreproduced(notebook, _sources(options, path))
+    notebook = read_notebook(path)
+    missing = unreproduced(notebook, _sources(options, path))
     return _verdict(missing, f"{path}: running all cells reproduces it.")
 
 
@@ -188,10 +191,10 @@ def _verdict(faults: Iterable[str], sound: str) -> int:
     return 1 if found else 0
 
 
-def _sources(options: argparse.Namespace, notebook: Path) -> auditing.Sources:
-    store = auditing.existing(options.store or store_path())
+def _sources(options: argparse.Namespace, notebook: Path) -> Sources:
+    store = existing(options.store or store_path())
     texts = [cassette.text_of(path) for path in cassette.found(str(notebook))]
-    return auditing.Sources(store, auditing.taped(texts))
+    return Sources(store, taped(texts))
 
 
 def _recorded(options: argparse.Namespace) -> Store:
@@ -208,7 +211,7 @@ def _recorded(options: argparse.Namespace) -> Store:
 def logs(options: argparse.Namespace) -> int:
     """List the newest turns, the newest last."""
     paths = _paths(Path(options.notebook)) if options.notebook else None
-    for turn in archive.newest(_recorded(options), options.n, paths):
+    for turn in queries.newest(_recorded(options), options.n, paths):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(turn.ended))
         tokens = f"{turn.tokens:,} tokens"
         state = "" if turn.status == "ok" else f"  ({turn.status})"
@@ -221,7 +224,7 @@ def logs(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print a conversation up to a turn, as Markdown."""
     store = _recorded(options)
-    found = archive.turns_named(store, options.turn)
+    found = queries.turns_named(store, options.turn)
     if not found:
         raise UsageError(f"No turn begins with {options.turn}", hint="`hotclaude logs` lists some.")
     if len(found) > 1:
@@ -234,7 +237,7 @@ def show(options: argparse.Namespace) -> int:
 
 def _markdown(turn: Recorded) -> str:
     quoted = "".join(f"> {line}".rstrip() + "\n" for line in turn.prompt.splitlines())
-    said = "".join(data.get("text/markdown", "") for data in auditing.shown(turn.frames)).strip()
+    said = "".join(data.get("text/markdown", "") for data in shown(turn.frames)).strip()
     head = f"## Turn {turn.number}\n\nnode {turn.node}, key {turn.key}, {turn.model}"
     ended = "" if turn.status == "ok" else f"\n\n*{turn.status}*"
     return f"{head}\n\n{quoted}\n{said}{ended}\n"
@@ -243,9 +246,9 @@ def _markdown(turn: Recorded) -> str:
 def gc(options: argparse.Namespace) -> int:
     """Delete what nobody holds, and say how much that was."""
     store = _recorded(options)
-    freed = archive.forget_unheld(store, dry_run=options.dry_run)
+    freed = garbage.forget_unheld(store, dry_run=options.dry_run)
     if not options.dry_run:
-        archive.compact(store)
+        garbage.compact(store)
     would = "would be " if options.dry_run else ""
     print(f"{freed.turns} turns and {freed.blobs} blobs {would}deleted: {freed.size_bytes:,} bytes")
     return 0

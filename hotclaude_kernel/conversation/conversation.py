@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..claude import frames
+from ..claude.events import Decided, ModeChanged, Result, TurnStarted, Usage
 from ..claude.session import Session
 from ..errors import (
     ApiError,
@@ -31,7 +31,7 @@ from ..record.notebook import about, finish
 from ..turns import budget, identity
 from ..turns.outcome import failure
 from ..turns.tape import Tape, events
-from ..turns.turn import Clock, Prompt, Settings, Turn
+from ..turns.turn import Clock, Turn
 from . import misses, stall
 from .position import Standing
 from .replay import RecordedTransport
@@ -39,8 +39,10 @@ from .replay import RecordedTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..claude.frames import Event
+    from ..claude.events import Event
     from ..pool.warm import Warm
+    from ..turns.prompt import Prompt
+    from ..turns.settings import Settings
 
 INTERRUPT_S = 2.0  # an interrupt takes 10 ms; a process that does not stop by then is ended
 KEPT_TURNS = 30  # of which the events stay in memory; the record has those of all
@@ -151,7 +153,7 @@ class Conversation(Standing):
             async for event in session.send(prompt.content, turn.uuid):
                 turn.take(event)
                 show(event)
-                if isinstance(event, frames.Result) and (error := failure(event, turn)):
+                if isinstance(event, Result) and (error := failure(event, turn)):
                     turn.end("interrupted", error)
                     raise error
         finally:
@@ -188,12 +190,12 @@ class Conversation(Standing):
             )
         self.check_budget(prompt.text, usage)
 
-    def check_budget(self, text: str, before: frames.Usage | None = None) -> None:
+    def check_budget(self, text: str, before: Usage | None = None) -> None:
         """Raise `BudgetReached` if asking `text` after that turn would go over the budget."""
         if self.budget.limited:
             budget.check(self.budget, self.record.spent(), budget.expected(before, text))
 
-    def decided(self, decided: frames.Decided) -> None:
+    def decided(self, decided: Decided) -> None:
         """Note what the user decided in the running turn."""
         turn = self.turns[-1]
         turn.events.append(decided)
@@ -232,7 +234,7 @@ class Conversation(Standing):
         for old in self.turns[-KEPT_TURNS - 1 : -KEPT_TURNS]:
             old.events = []
 
-    async def _run(self, warm: Warm, turn: Turn, show: Callable[[Event], None]) -> frames.Result:
+    async def _run(self, warm: Warm, turn: Turn, show: Callable[[Event], None]) -> Result:
         result = None
         session = warm.session
         turn.tape = session.tape = Tape()
@@ -245,7 +247,7 @@ class Conversation(Standing):
                 warm.settings = self.settings  # what a cell decides may change the mode
                 turn.take(event)
                 show(event)
-                if isinstance(event, frames.Result):
+                if isinstance(event, Result):
                     result = event
         except asyncio.CancelledError:
             self._abandon(warm, turn)
@@ -270,14 +272,14 @@ class Conversation(Standing):
 
     def _note(self, event: Event) -> None:
         match event:
-            case frames.TurnStarted():
+            case TurnStarted():
                 self.model, self.tools = event.model, event.tools
-            case frames.ModeChanged():
+            case ModeChanged():
                 self.settings = self.settings.changed(permission_mode=event.mode)
 
     # --- what became of it -----------------------------------------------------------------------
 
-    async def _end(self, warm: Warm, turn: Turn, result: frames.Result) -> Turn:
+    async def _end(self, warm: Warm, turn: Turn, result: Result) -> Turn:
         turn.usage = result.usage
         turn.session_id = result.session_id or turn.session_id
         warm.turns += 1

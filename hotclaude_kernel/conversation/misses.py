@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from ..record.notebook import Record
     from ..record.store import Asked
+    from ..turns.prompt import Prompt
+    from ..turns.settings import Settings
     from ..turns.tree import Node
-    from ..turns.turn import Prompt, Settings
 
 FIX = (
     "To ask it, write `%record new_episodes` above the prompt, "

@@ -10,27 +10,27 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..claude import frames
+from ..claude.events import Block, Notice
 from ..claude.session import PermissionRequest, deny
 from ..errors import ControlError, StoreError, UsageError
 from ..pool.pool import Pool
 from ..pool.warm import Limits, Place
 from ..record.notebook import Record
 from ..turns import budget
+from ..turns.settings import LIVE_SETTINGS, Settings
 from ..turns.tree import Node, span
-from ..turns.turn import LIVE_SETTINGS, Settings, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..claude.frames import Event
+    from ..claude import frames
+    from ..claude.events import Event
     from ..claude.launch import Prespawned
     from ..claude.session import Greeting, Session
     from ..pool.warm import Warm
     from ..turns.tree import Branches
+    from ..turns.turn import Turn
 
-RERUNS = ("fork", "append")
-MODES = ("none", "once", "new_episodes", "all", "off")
 # The settings that hold for the turns that follow, in a later kernel too.
 RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
 
@@ -314,8 +314,8 @@ class Standing:
 def _stray_text(event: Event) -> str:
     """Return what came between two turns as one labelled line, empty if it says nothing."""
     match event:
-        case frames.Block(kind="text"):
+        case Block(kind="text"):
             return f"Said in the background, after an earlier cell: {event.text}"
-        case frames.Notice():
+        case Notice():
             return f"After an earlier cell: {event.text}"
     return ""

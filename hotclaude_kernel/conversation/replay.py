@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ..claude.frames import Frame
 
-PACES = ("instant", "recorded")
 IDLE: Frame = {"type": "system", "subtype": "session_state_changed", "state": "idle"}
 
 

@@ -9,12 +9,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from ..claude.frames import Notice
+from ..claude.events import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..claude.frames import Event
+    from ..claude.events import Event
     from ..claude.session import Session
     from ..turns.turn import Turn
 

@@ -9,8 +9,8 @@ from ipykernel.kernelapp import IPKernelApp
 from jupyter_core.paths import jupyter_config_path
 from traitlets.config import Application
 
-from ..claude.launch import CONFIG_NAME
 from .kernel import HotClaudeKernel
+from .startup import CONFIG_NAME
 
 if TYPE_CHECKING:
     from ..claude.launch import Prespawned

@@ -12,22 +12,26 @@ from .. import __version__
 from ..cells import attachments, parameters
 from ..cells import completion as editing
 from ..cells.magics import registry
-from ..claude.frames import Decided, ToolResult, whole
-from ..claude.launch import NOTEBOOK_ENV
+from ..claude.events import Decided, ToolResult
+from ..claude.frames import whole
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
+from ..page.console import ConsolePage
 from ..page.markdown import render as markdown
-from ..page.notebook import ConsolePage, NotebookPage
+from ..page.notebook import NotebookPage
 from ..page.parts import error_lines, footer
-from ..questions import buttons, decide
-from ..turns.turn import RESTRICTED_LOCKS, Prompt, Turn
+from ..questions import buttons, decide, stdin
+from ..turns.prompt import Prompt
+from ..turns.settings import RESTRICTED_LOCKS
 from .output import CellOutput
+from .startup import NOTEBOOK_ENV
 from .traits import ConfiguredKernel
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
     from ..page.base import Page
+    from ..turns.turn import Turn
 
 CLOSE_S = 6.0
 
@@ -239,7 +243,7 @@ class HotClaudeKernel(ConfiguredKernel):
             return buttons.ButtonAsker(page.ask, page.asked)
         if allow_stdin:
             ident = self._get_shell_context_var(self._shell_parent_ident)
-            return decide.LineAsker(self, parent=parent, ident=ident)
+            return stdin.LineAsker(self, parent=parent, ident=ident)
         return None
 
     def _permit_by(self, page: Page, asker: decide.Asker | None) -> None:

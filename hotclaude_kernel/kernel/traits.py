@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import traitlets
 
-from ..claude.launch import MODEL_ENV, replays_only
-from ..conversation.position import MODES, RERUNS
-from ..conversation.replay import PACES
+from ..conversation.modes import MODES, PACES, RERUNS
 from ..errors import UsageError
 from ..pool.warm import Limits
-from ..turns.turn import PERMISSION_MODES, RESTRICTED, Settings
+from ..turns.settings import PERMISSION_MODES, RESTRICTED, Settings
 from .serving import ServingKernel
+from .startup import MODEL_ENV, replays_only
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cells import parameters
-from ..cells.lines import listed
-from ..claude.launch import NOTEBOOK_ENV
-from ..conversation.position import MODES
-from ..conversation.replay import PACES
+from ..conversation.modes import MODES, PACES
 from ..errors import HotClaudeError, UsageError
-from ..turns.identity import digest
+from ..kernel.startup import NOTEBOOK_ENV
+from ..page.words import listed
+from .file import KERNEL, read
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +34,6 @@ EXIT_CODES = {"ReplayMiss": 3, "BudgetReached": 4, "UsageError": 5}  # by the na
 
 RECORD_ENV = "HOTCLAUDE_RECORD"
 PACE_ENV = "HOTCLAUDE_PACE"
-KERNEL = "hotclaude"
 QUIET = "--HotClaudeApp.log_level=ERROR"  # its warnings would break the progress bar's line
 INJECTED = "injected-parameters"  # papermill's tag, and the id of our cell
 
@@ -104,41 +102,6 @@ def _needed(module: str) -> None:
 
 
 # --- what is given ---------------------------------------------------------------------------
-
-
-def read(path: Path) -> Any:
-    """Return a notebook of this kernel. Raises `UsageError`."""
-    nbformat = import_module("nbformat")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not a notebook: {error}") from error
-    if not (isinstance(raw, dict) and isinstance(raw.get("cells"), list)):
-        raise UsageError(
-            f"{path} is not a notebook of format 4",
-            hint="`jupyter nbconvert --to notebook` converts older ones.",
-        )
-    if raw.get("nbformat_minor", 0) >= 5:
-        _name_cells(raw["cells"])
-    nb = nbformat.reads(json.dumps(raw), as_version=4)
-    spec = nb.metadata.get("kernelspec", {})
-    if spec and spec.get("name") != KERNEL and spec.get("language") != "markdown":
-        raise UsageError(
-            f"{path} is a notebook of the kernel {spec.get('name')}",
-            hint="Choose Hot Claude for it, in JupyterLab.",
-        )
-    return nb
-
-
-def _name_cells(cells: Iterable[dict[str, Any]]) -> None:
-    """Give an id to each cell that has none of its own; nbformat would draw one."""
-    taken: set[str] = set()
-    for number, cell in enumerate(cells):
-        if cell.get("id", "") in {"", *taken}:
-            cell["id"] = digest("cell.v1", [number, cell.get("source")])[:12]
-        taken.add(cell["id"])
 
 
 def given(files: Iterable[str], words: Iterable[str]) -> dict[str, Any]:

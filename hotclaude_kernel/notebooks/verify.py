@@ -7,17 +7,11 @@ recording is shown as, by the code that shows it live.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zlib import decompress
-from zlib import error as zlib_error
+from typing import TYPE_CHECKING
 
-from ..cells import lines, parameters
-from ..cells.attachments import collect
-from ..errors import HotClaudeError, StoreError, UsageError
+from ..errors import StoreError
 from ..page.notebook import NotebookPage
 from ..record import archive, cassette
 from ..record.archive import UNREADABLE
@@ -26,7 +20,6 @@ from ..record.notebook import about
 from ..record.store import Store
 from ..turns.tape import events
 from ..turns.tree import Node
-from ..turns.turn import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,72 +27,10 @@ if TYPE_CHECKING:
     from ..claude.frames import Frame
     from ..page.parts import Data
     from ..record.archive import Recorded
-
-STALE = "Run the cells from here on once more, or all of them."
-# The lines after which a cell need not follow the one above it.
-MOVING = frozenset({"goto", "checkout"})
+    from .file import CodeCell, Notebook
 
 
 # --- a notebook ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeCell:
-    """A cell that is run: `number` counts these, from 1. `about` names the turn of its answer."""
-
-    number: int
-    source: str
-    outputs: list[Data]
-    about: Frame
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notebook:
-    """A notebook file as it is."""
-
-    path: Path
-    content: dict[str, Any]
-    cells: list[CodeCell]
-
-    @property
-    def answered(self) -> list[CodeCell]:
-        """The cells whose outputs name a turn."""
-        return [cell for cell in self.cells if cell.about]
-
-    @property
-    def stamp(self) -> Frame:
-        """What `hotclaude export --stamp` wrote, nothing where it has not."""
-        stamp = self.content.get("metadata", {}).get("hotclaude")
-        return stamp if isinstance(stamp, dict) else {}
-
-
-def read_notebook(path: Path) -> Notebook:
-    """Return a notebook. Raises `UsageError` where there is none, or it is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
-        cells = [_cell(number, cell) for number, cell in enumerate(code, 1)]
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from error
-    except UNREADABLE as error:
-        raise UsageError(f"{path} is no notebook of format 4") from error
-    return Notebook(path=path, content=content, cells=cells)
-
-
-def _cell(number: int, cell: Frame) -> CodeCell:
-    shown = [output for output in cell["outputs"] if "data" in output]
-    named = [output.get("metadata", {}).get("hotclaude") for output in shown]
-    return CodeCell(
-        number=number,
-        source=_joined(cell["source"]),
-        outputs=[{n: _joined(text) for n, text in o["data"].items()} for o in shown],
-        about=next((found for found in reversed(named) if isinstance(found, dict)), {}),
-    )
-
-
-def _joined(text: Any) -> Any:
-    """Return a text that a file may hold as a list of lines."""
-    return "".join(text) if isinstance(text, list) else text
 
 
 # --- where turns are looked up ---------------------------------------------------------------
@@ -132,44 +63,6 @@ def existing(file: str) -> Store:
 
 
 # --- verifying -------------------------------------------------------------------------------
-
-
-def store_faults(store: Store) -> Iterator[str]:
-    """Yield what is wrong in a record: in the file, in its blobs, in what names its turns."""
-    with store.read() as db:
-        for (said,) in db.execute("pragma integrity_check").fetchall():
-            if said != "ok":
-                yield f"the file: {said}"
-        for table, *_ in db.execute("pragma foreign_key_check").fetchall():
-            yield f"the table {table}: a row names another one that is not there"
-        digests = [name for (name,) in db.execute("select digest from blob")]
-    for name in digests:
-        if fault := _blob_fault(store, name):
-            yield f"blob {name[:12]}: {fault}"
-    for at in archive.all_turns(store):
-        yield from _turn_faults(store, at)
-
-
-def _blob_fault(store: Store, name: str) -> str:
-    with store.read() as db:
-        (data,) = db.execute("select data from blob where digest = ?", (name,)).fetchone()
-    try:
-        content = decompress(data)
-    except zlib_error as error:
-        return f"it can't be read ({error})"
-    return "" if blake2b(content, digest_size=16).hexdigest() == name else "it is another one"
-
-
-def _turn_faults(store: Store, at: int) -> Iterator[str]:
-    try:
-        turn = archive.turn_at(store, at)
-    except (StoreError, zlib_error, *UNREADABLE) as error:
-        yield f"turn {at}: it can't be read ({error})"
-        return
-    if fault := turn.fault():
-        config = turn.settings.mcp_config
-        changed = " (or its MCP configuration has changed since)" if config else ""
-        yield f"turn {turn.number} ({turn.node[:12]}): {fault}{changed}"
 
 
 def notebook_faults(notebook: Notebook, sources: Sources) -> Iterator[str]:
@@ -265,74 +158,6 @@ def shown(frames: bytes) -> list[Data]:
 
 
 # --- whether it would come out the same ------------------------------------------------------
-
-
-def unreproduced(notebook: Notebook, sources: Sources) -> Iterator[str]:
-    """Yield why running all cells from the top would not reproduce the notebook."""
-    walk = _Walk(notebook, sources)
-    for cell in notebook.cells:
-        try:
-            said = list(walk.step(cell))
-        except HotClaudeError as error:
-            said = [error.message]
-        yield from (f"cell {cell.number}: {why}" for why in said)
-
-
-class _Walk:
-    """Goes through the cells in their order, as a run of all of them would."""
-
-    def __init__(self, notebook: Notebook, sources: Sources) -> None:
-        self._folder = notebook.path.resolve().parent
-        self._sources = sources
-        self._values: dict[str, Any] = {}
-        self._last: str | None = None  # the node that the next cell is expected to follow
-        self._seen: set[str | None] = {None}
-        self._moved = False
-
-    def step(self, cell: CodeCell) -> Iterator[str]:
-        """Yield what is wrong with a cell."""
-        written, text = lines.split(cell.source)
-        said = {line.name.replace("_", "-"): line.argument for line in written if not line.ask}
-        self._values |= parameters.declared(cell.source)
-        if "new" in said:
-            self._last, self._moved = None, False
-        self._moved |= bool(said.keys() & MOVING)
-        if said.get("cwd"):
-            self._folder = self._folder / Path(said["cwd"]).expanduser()
-        if "compact" in said:
-            yield from self._turn(cell, Prompt(text=f"/compact {said['compact']}".strip()))
-        elif text.strip():
-            text = parameters.render(text, self._values)
-            named = [line.argument for line in written if line.name == "attach"]
-            prompt, images = collect(text, self._folder, named)
-            yield from self._turn(cell, Prompt(text=prompt, attachments=images))
-
-    def _turn(self, cell: CodeCell, prompt: Prompt) -> Iterator[str]:
-        if not cell.about:
-            yield "it has no answer that is recorded"
-            return
-        node = str(cell.about.get("node"))
-        turn = self._sources.turn(node)
-        if turn is None:
-            yield f"its turn {node[:12]} is not recorded"
-        else:
-            yield from self._differing(turn, prompt)
-            if turn.parent not in (self._seen if self._moved else {self._last}):
-                yield f"it does not follow the cell above. {STALE}"
-        self._last, self._moved = node, False
-        self._seen.add(node)
-
-    def _differing(self, turn: Recorded, prompt: Prompt) -> Iterator[str]:
-        if _plain(turn.prompt) != _plain(prompt.text):
-            yield "it was edited since it was answered"
-        if [i.data for i in turn.attachments] != [i.data for i in prompt.attachments]:
-            yield "its images are others than when it was answered"
-        if self._sources.replayed(turn.key) != turn.node:
-            yield "another answer replays than the one that it shows"
-
-
-def _plain(prompt: str) -> str:
-    return prompt.replace("\r\n", "\n").removesuffix("\n")
 
 
 def taped(texts: Iterable[str]) -> dict[str, Recorded]:

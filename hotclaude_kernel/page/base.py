@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..claude import frames
+from ..claude.events import (
+    Block,
+    BlockStarted,
+    Decided,
+    Delta,
+    Event,
+    MessageStarted,
+    Notice,
+    Retry,
+    ToolResult,
+)
 from ..claude.frames import whole
 from .parts import Data, retry_text
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
     from .cards import Card
-
-UPDATE_S = 0.05
 
 
 class Output(Protocol):
@@ -38,36 +44,6 @@ class Output(Protocol):
         """Take away what the cell has shown, once something new comes."""
 
 
-class Throttle:
-    """Calls `flush` at once, then at most once an interval, never losing the last call."""
-
-    def __init__(self, flush: Any) -> None:
-        self._flush = flush
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def poke(self, interval_s: float) -> None:
-        """Something changed."""
-        now = time.monotonic()
-        if now >= self._due:
-            self.fire(interval_s)
-        elif self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._due - now, self.fire, interval_s)
-
-    def fire(self, interval_s: float) -> None:
-        """Flush now."""
-        self.cancel()
-        self._flush()
-        self._due = time.monotonic() + interval_s
-
-    def cancel(self) -> None:
-        """Forget what is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
 class Page:
     """What a turn is shown on: turns events into calls that write an answer.
 
@@ -85,31 +61,31 @@ class Page:
         """Whether a block of text has begun, and may yet be taken back."""
         return self._begun or bool(self._preview)
 
-    def take(self, event: frames.Event) -> None:
+    def take(self, event: Event) -> None:
         """Read one event."""
         match event:
-            case frames.Delta(kind="text"):
+            case Delta(kind="text"):
                 self._delta(event.text)
-            case frames.BlockStarted():
+            case BlockStarted():
                 self._started(event)
-            case frames.Block(parent=None):
+            case Block(parent=None):
                 self._block(event)
-            case frames.Block():
+            case Block():
                 self.nested(event)
-            case frames.ToolResult():
+            case ToolResult():
                 self.tool_ended(event)
-            case frames.MessageStarted():
+            case MessageStarted():
                 self._void()
-            case frames.Retry():
+            case Retry():
                 self._void()
                 self.status(retry_text(event))
-            case frames.Notice(kind="stall"):
+            case Notice(kind="stall"):
                 self.status(event.text)
-            case frames.Decided():
+            case Decided():
                 self.decided(event.tool_use_id, event.decision)
-            case frames.Notice(kind="task") if self.card(event.tool_use_id):
+            case Notice(kind="task") if self.card(event.tool_use_id):
                 pass  # its card says so
-            case frames.Notice():
+            case Notice():
                 self.notice(event.text)
 
     def _delta(self, text: str) -> None:
@@ -118,7 +94,7 @@ class Page:
             self._preview.append(text)
             self.text(text)
 
-    def _started(self, event: frames.BlockStarted) -> None:
+    def _started(self, event: BlockStarted) -> None:
         if event.kind == "text":
             self._begun = True
         elif event.kind == "thinking":
@@ -126,7 +102,7 @@ class Page:
         elif event.kind == "tool_use":
             self.status(f"{event.tool_name}…")  # its input may be a whole file, and take a while
 
-    def _block(self, block: frames.Block) -> None:
+    def _block(self, block: Block) -> None:
         if block.error:
             self._void()
         elif block.kind == "text":
@@ -170,13 +146,13 @@ class Page:
     def notice(self, text: str) -> None:
         """Say something that stays."""
 
-    def thought(self, block: frames.Block) -> None:
+    def thought(self, block: Block) -> None:
         """Show thinking."""
 
-    def tool_started(self, block: frames.Block) -> None:
+    def tool_started(self, block: Block) -> None:
         """Show a tool use."""
 
-    def nested(self, block: frames.Block) -> None:
+    def nested(self, block: Block) -> None:
         """Show what a subagent says or does."""
 
     def asking(self, tool_use_id: str) -> None:
@@ -201,7 +177,7 @@ class Page:
     def show_again(self) -> None:
         """Show all of it anew: the output has moved to a page that has nothing of it."""
 
-    def tool_ended(self, result: frames.ToolResult) -> None:
+    def tool_ended(self, result: ToolResult) -> None:
         """Show what it returned."""
 
     def note(self, text: str) -> None:

@@ -11,14 +11,15 @@ import json
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from .markdown import render as markdown
 from .parts import literal
 from .sections import MOST_CHARACTERS, Code, Console, Picture, Prose, Section
+from .text import escape, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..claude.frames import Block, Frame, ToolResult
+    from ..claude.events import Block, ToolResult
+    from ..claude.frames import Frame
     from .document import Piece
 
 TITLE_CHARACTERS = 100
@@ -76,7 +77,7 @@ class Card:
     @property
     def line(self) -> str:
         """The call as one line."""
-        name = markdown.visible(self.name)
+        name = visible(self.name)
         return f"{name}: {self.about}" if self.about else name
 
     @property
@@ -105,7 +106,7 @@ class Card:
 
     def decide(self, decision: str) -> None:
         """Note what was decided on it."""
-        self.decision, self.waiting = markdown.visible(decision), False
+        self.decision, self.waiting = visible(decision), False
         self.changed()
 
     def stop(self) -> None:
@@ -136,10 +137,10 @@ class Card:
         return self.waiting or any(card._asked for card in cards)
 
     def _folded(self, body: str) -> str:
-        name = markdown.escape(markdown.visible(self.name))
-        about = markdown.escape(self.about)
+        name = escape(visible(self.name))
+        about = escape(self.about)
         code = f" <code>{about}</code>" if about else ""
-        state = f' <span style="opacity:.65">· {markdown.escape(self.state)}</span>'
+        state = f' <span style="opacity:.65">· {escape(self.state)}</span>'
         shown = " open" if self._asked or self.name in SHOWN else ""
         style = "margin:.4em 0;padding-left:.6em;border-left:3px solid var(--jp-border-color2,#ccc)"
         return (
@@ -152,7 +153,7 @@ class Card:
         """The card as Markdown."""
         line = self.about.replace("`", "").strip()
         about = f" `{line}`" if line else ""
-        name = literal(markdown.visible(self.name))
+        name = literal(visible(self.name))
         head = f"**{name}**{about} · {literal(self.state)}\n\n"
         report = self.report()
         parts = [section.source() for section in self.sections()]
@@ -166,7 +167,7 @@ class Card:
         values = [self.input.get(key) for key in (*keys, "description", "skill", "subject")]
         found = next((value for value in values if value), "")
         lines = str(found).strip().splitlines()
-        line = markdown.visible(lines[0]) if lines else ""
+        line = visible(lines[0]) if lines else ""
         more = "…" if len(lines) > 1 or len(line) > TITLE_CHARACTERS else ""
         return line[:TITLE_CHARACTERS] + more
 
@@ -314,7 +315,7 @@ def _file(result: ToolResult) -> Section:
 
 def _patch(hunks: list[Frame], path: str) -> str:
     """Return the tool's hunks as a unified diff."""
-    lines = [f"--- {markdown.visible(path)}", f"+++ {markdown.visible(path)}"]
+    lines = [f"--- {visible(path)}", f"+++ {visible(path)}"]
     for hunk in hunks:
         old = f"-{hunk.get('oldStart')},{hunk.get('oldLines')}"
         new = f"+{hunk.get('newStart')},{hunk.get('newLines')}"
@@ -326,7 +327,7 @@ def _patch(hunks: list[Frame], path: str) -> str:
 
 def _diff(edit: Frame, path: str) -> str:
     old, new = str(edit["old_string"]), str(edit.get("new_string", ""))
-    name = markdown.visible(path)
+    name = visible(path)
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), name, name, lineterm="")
     return "\n".join(lines)
 

@@ -11,17 +11,20 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ..claude.frames import whole
-from .base import UPDATE_S, Output, Page, Throttle
+from .base import Output, Page
 from .cards import Card
 from .document import Aside, Document, Mark, Piece, Segment
 from .markdown import render as markdown
-from .parts import Data, bundle, first_line, fold, literal, report_bundle, small
+from .parts import Data, bundle, fold, literal, report_bundle, small
 from .sections import MOST_CHARACTERS, Prose
+from .text import visible
+from .throttle import UPDATE_S, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..claude import frames
+    from ..claude.events import Block, ToolResult
 
 EMPTY: Data = {"text/html": ""}
 # The live segment's size at which updates begin to slow down.
@@ -87,12 +90,12 @@ class NotebookPage(Page):
 
     def notice(self, text: str) -> None:
         """Put a line into the answer."""
-        line = markdown.visible(text)
+        line = visible(text)
         self._held.append(Aside(f"*{literal(line)}*\n\n", html=small(line)))
         if not self.in_text:  # else it would cut a run of text that may yet be taken back
             self.settled()
 
-    def thought(self, block: frames.Block) -> None:
+    def thought(self, block: Block) -> None:
         """Fold the thinking."""
         if not block.text.strip():
             return
@@ -104,14 +107,14 @@ class NotebookPage(Page):
         self._status = ""
         self._add(Aside(f"> *Thought{seconds}*\n>\n{quoted}\n", html=html))
 
-    def tool_started(self, block: frames.Block) -> None:
+    def tool_started(self, block: Block) -> None:
         """Show the call as a card, which is completed when its result comes."""
         card = Card(block)
         self._cards[str(block.content.get("id", ""))] = card
         self._status = ""
         self._add(card)
 
-    def nested(self, block: frames.Block) -> None:
+    def nested(self, block: Block) -> None:
         """Show a subagent's step on the card of its call."""
         parent = self._cards.get(block.parent or "")
         if parent is None or block.kind not in ("text", "tool_use"):
@@ -125,7 +128,7 @@ class NotebookPage(Page):
         parent.add(child)
         self._redraw(parent, child.size)
 
-    def tool_ended(self, result: frames.ToolResult) -> None:
+    def tool_ended(self, result: ToolResult) -> None:
         """Complete the call's card, wherever it stands."""
         if card := self._cards.get(result.tool_use_id):
             card.end(result)
@@ -195,12 +198,12 @@ class NotebookPage(Page):
 
     def note(self, text: str) -> None:
         """Show a line of ours, as an output of its own."""
-        line = markdown.visible(text)
+        line = visible(text)
         self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
 
     def footer(self, text: str, about: frames.Frame) -> None:
         """Show a turn's numbers as an output of its own, which carries what identifies the turn."""
-        line = markdown.visible(text)
+        line = visible(text)
         data = bundle(small(line), line) if text else EMPTY
         self._show_own(lambda: self._output.show(data, uuid.uuid4().hex, about=about))
 
@@ -314,7 +317,7 @@ class NotebookPage(Page):
         if document.tail:
             html += markdown.render(document.tail, references=document.references)
         if self._status:
-            html += small(markdown.visible(self._status))
+            html += small(visible(self._status))
         if html or at < len(self._ids):
             self._send(at, {"text/html": markdown.wrap(html)})
 
@@ -327,115 +330,3 @@ class NotebookPage(Page):
         self._ids.append(uuid.uuid4().hex)
         self._shown.append(data)
         self._output.show(data, self._ids[at])
-
-
-class ConsolePage(Page):
-    """The answer as plain text, for front ends that show nothing else and change nothing."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__()
-        self._output = output
-        self._due: list[str] = []
-        self._throttle = Throttle(self._flush)
-        self._open_line = False
-        self._said = ""
-        self._cards: dict[str, Card] = {}
-
-    def text(self, text: str) -> None:
-        """Continue the answer."""
-        self._write(text)
-
-    def text_ended(self) -> None:
-        """End the line."""
-        self._line("")
-
-    def retract(self) -> None:
-        """What stands on a console stays; say that it is void."""
-        self._line("[the answer above broke off and is void; it begins again]")
-
-    def status(self, text: str) -> None:
-        """Say only what a reader must know of a wait; the rest would be noise in a scroll."""
-        kind = text.split()[0] if text else ""
-        if kind in ("The", "No") and kind != self._said:
-            self._line(f"[{text}]")
-        self._said = kind
-
-    def notice(self, text: str) -> None:
-        """Write a line."""
-        self._line(f"[{text}]")
-
-    def tool_started(self, block: frames.Block) -> None:
-        """Write the call as a line."""
-        card = Card(block)
-        self._cards[str(block.content.get("id", ""))] = card
-        self._line(f"[{card.line}]")
-
-    def tool_ended(self, result: frames.ToolResult) -> None:
-        """Write how a failed call failed."""
-        if result.is_error:
-            self._line(f"[failed: {first_line(result.text)}]")
-
-    def nested(self, block: frames.Block) -> None:
-        """Write a subagent's calls as lines."""
-        if block.kind == "tool_use":
-            self._line(f"[  {Card(block).line}]")
-
-    def asking(self, tool_use_id: str) -> None:
-        """Write all of what the question is about."""
-        if card := self._cards.get(tool_use_id):
-            card.wait()
-            for section in card.sections():
-                self._line(section.source().strip())
-        self._throttle.fire(UPDATE_S)
-
-    def decided(self, tool_use_id: str, decision: str) -> None:
-        """Write the decision."""
-        self._line(f"[{decision}]")
-
-    def card(self, tool_use_id: str) -> Card | None:
-        """Return the card of a tool use that was named; a plan stands on it."""
-        return self._cards.get(tool_use_id)
-
-    def note(self, text: str) -> None:
-        """Write a line of ours."""
-        self._line(f"[{text}]")
-        self._throttle.fire(UPDATE_S)
-
-    def report(self, source: str) -> None:
-        """Display Markdown of ours: consoles print it as it stands, which is readable."""
-        self._throttle.fire(UPDATE_S)
-        self._output.show(report_bundle(source), uuid.uuid4().hex)
-
-    def display(self, data: Data) -> None:
-        """Display a bundle of ours: consoles print its plain text."""
-        self._throttle.fire(UPDATE_S)
-        self._output.show(data, uuid.uuid4().hex)
-
-    def value(self, text: str) -> None:
-        """Show a value that was asked for."""
-        self._throttle.fire(UPDATE_S)
-        self._output.result(text)
-
-    def clear(self) -> None:
-        """Take away what the cell has shown, where the console can."""
-        self._output.clear()
-
-    def close(self) -> None:
-        """Write what is due."""
-        self._throttle.cancel()
-        self._flush()
-
-    def _line(self, text: str) -> None:
-        start = "\n" if self._open_line else ""
-        self._write(f"{start}{text}\n" if text else start)
-
-    def _write(self, text: str) -> None:
-        if text:
-            self._due.append(markdown.without_ansi(text))
-            self._open_line = not text.endswith("\n")
-            self._throttle.poke(UPDATE_S)
-
-    def _flush(self) -> None:
-        if self._due:
-            self._output.stream("".join(self._due))
-            self._due.clear()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .markdown import render as markdown
+from .text import escape, visible
 
 if TYPE_CHECKING:
-    from ..claude import frames
+    from ..claude.events import Retry
     from ..errors import HotClaudeError
     from ..turns.turn import Turn
 
@@ -26,16 +27,16 @@ def report_bundle(source: str) -> Data:
 
 def small(line: str) -> str:
     """Return a quiet line."""
-    return f'<div style="opacity:.65;font-size:90%">{markdown.escape(line)}</div>'
+    return f'<div style="opacity:.65;font-size:90%">{escape(line)}</div>'
 
 
 def fold(title: str, body: str) -> str:
     """Return a fold whose body is safe HTML."""
-    summary = markdown.escape(markdown.visible(title))
+    summary = escape(visible(title))
     return f"<details><summary>{summary}</summary>{body}</details>"
 
 
-def retry_text(retry: frames.Retry) -> str:
+def retry_text(retry: Retry) -> str:
     """Return a retry as one line."""
     why = f"{retry.status} {retry.error}" if retry.status else retry.error
     return (
@@ -56,13 +57,13 @@ def footer(turn: Turn, *, dollars: bool) -> str:
     parts.append(f"total {clock.total_s:.2f} s")
     if dollars and usage.cost_usd:
         parts.append(f"${usage.cost_usd:.4f}")
-    return markdown.visible(" · ".join(parts))
+    return visible(" · ".join(parts))
 
 
 def error_lines(error: HotClaudeError) -> list[str]:
     """Return what an error's output shows: one line, and the next step."""
-    name = f"{type(error).__name__}: {markdown.visible(error.message)}"
-    details = [markdown.visible(line) for line in getattr(error, "details", ())]
+    name = f"{type(error).__name__}: {visible(error.message)}"
+    details = [visible(line) for line in getattr(error, "details", ())]
     return [name, *details, error.hint] if error.hint else [name, *details]
 
 

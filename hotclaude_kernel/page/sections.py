@@ -11,6 +11,7 @@ from typing import Protocol
 
 from .markdown import render as markdown
 from .parts import literal
+from .text import escape, visible, without_ansi
 
 SHOWN_LINES = 20
 FOLD_FROM_LINES = 30
@@ -62,7 +63,7 @@ class Console:
 
     def source(self) -> str:
         """Return it as a fence, without colours."""
-        return fenced(markdown.without_ansi(shortened(self.text)))
+        return fenced(without_ansi(shortened(self.text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,13 @@ class Picture:
     def html(self) -> str:
         """Return it shown from its own bytes; what is no picture is named instead."""
         if not self._sound():
-            return f"<p>[{markdown.escape(markdown.visible(self.media_type))}, not shown]</p>"
+            return f"<p>[{escape(visible(self.media_type))}, not shown]</p>"
         uri = f"data:{self.media_type};base64,{self.data}"
         return f'<img src="{uri}" alt="" style="max-width:100%">'
 
     def source(self) -> str:
         """Return its name: Markdown files with megabytes of base64 help nobody."""
-        return f"{literal(f'[{markdown.visible(self.media_type)}]')}\n\n"
+        return f"{literal(f'[{visible(self.media_type)}]')}\n\n"
 
     def _sound(self) -> bool:
         if self.media_type not in PICTURES or len(self.data) > MOST_PICTURE_BYTES:
@@ -158,7 +159,7 @@ def coloured(text: str) -> str:
         if at % 2:
             style = _style(piece, style)
             continue
-        shown = html.escape(markdown.without_ansi(piece))
+        shown = html.escape(without_ansi(piece))
         parts.append(f'<span style="{style}">{shown}</span>' if style and shown else shown)
     return "".join(parts)
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from .markdown import render as markdown
+from .text import escape, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -176,7 +176,7 @@ def _marks(tree: Tree) -> dict[int | None, list[_Part]]:
 def _line(words: str) -> str:
     """Return the beginning of `words` in one line, with nothing hidden in it."""
     # More is looked at than is shown: terminal escapes are taken out.
-    shown = markdown.visible(" ".join(words.split())[: 10 * LONGEST_LINE])
+    shown = visible(" ".join(words.split())[: 10 * LONGEST_LINE])
     shown = shown.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")  # no signs in XML
     return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 1].rstrip()}…"
 
@@ -232,7 +232,7 @@ def _html_row(row: _Row) -> str:
 def _html_part(part: _Part, row: _Row) -> str:
     colour, weight, opacity = _look(part, row)
     style = f"color:{colour};font-weight:{weight};opacity:{opacity}"
-    return f'<bdi style="{style}">{markdown.escape(part.text)}</bdi>'
+    return f'<bdi style="{style}">{escape(part.text)}</bdi>'
 
 
 # --- the picture -----------------------------------------------------------------------------
@@ -297,4 +297,4 @@ def _svg_part(part: _Part, row: _Row) -> str:
     colour, weight, opacity = _look(part, row)
     weight = 400 if part.kind == "prompt" else weight  # the lane tells enough
     look = f'fill="{colour}" font-weight="{weight}" fill-opacity="{opacity}"'
-    return f'<tspan dx="{_GAP}" unicode-bidi="isolate" {look}>{markdown.escape(part.text)}</tspan>'
+    return f'<tspan dx="{_GAP}" unicode-bidi="isolate" {look}>{escape(part.text)}</tspan>'

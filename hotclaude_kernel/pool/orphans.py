@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..claude.launch import TOKEN_ENV
-from ..record.resume import started
+from ..claude.processes import started
 
 if TYPE_CHECKING:
     from ..record.store import Store

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..claude.launch import BASE_ARGV, find_claude, new_token
+from ..claude.processes import started
 from ..claude.session import Session
 from ..claude.transport import ProcessTransport, kill_unadopted, spawn
 from ..errors import ConversationLost, HotClaudeError, ProcessDied, StoreError, TransportError
-from ..record.resume import sessions_folder, started, write_transcript
+from ..record.resume import sessions_folder, write_transcript
 from ..record.store import Process
 from ..record.transcripts import Tail
 from . import orphans
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from ..claude.launch import Prespawned
     from ..record.notebook import Record
-    from ..turns.turn import Settings
+    from ..turns.settings import Settings
 
 log = logging.getLogger(__name__)
 

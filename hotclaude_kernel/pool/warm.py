@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..claude.session import Session
     from ..record.transcripts import Tail
+    from ..turns.settings import Settings
     from ..turns.tree import Node
-    from ..turns.turn import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..page.markdown.render import escape, visible, wrap
+from ..page.markdown.render import wrap
+from ..page.text import escape, visible
 from .decide import Choice, Verdict
 
 if TYPE_CHECKING:

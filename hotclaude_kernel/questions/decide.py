@@ -9,23 +9,18 @@ the session; nothing is written to the project's settings.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..claude.frames import Block
+from ..claude.events import Block
 from ..page.cards import Card
 from ..page.markdown import render as markdown
-from ..page.markdown.render import visible
+from ..page.text import escape, visible
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
 
-POLL_S = 0.03
-YES = ("y", "yes", "allow")
-LASTS = ("s", "session", "always")
-NO = ("", "n", "no", "deny")
 NOBODY = "Nobody can be asked in this notebook run."
 
 
@@ -124,11 +119,9 @@ def _about(request: PermissionRequest, card: Card) -> str:
         ("Path: ", request.blocked_path),
         ("Asked because: ", request.reason),
     ]
-    shown = "".join(
-        f"<div>{label}{markdown.escape(visible(text))}</div>" for label, text in rows if text
-    )
+    shown = "".join(f"<div>{label}{escape(visible(text))}</div>" for label, text in rows if text)
     body = "".join(section.html() for section in card.sections())
-    line = f"<pre>{markdown.escape(card.about)}</pre>" if card.about else ""
+    line = f"<pre>{escape(card.about)}</pre>" if card.about else ""
     return f"{line}{body}{shown}"
 
 
@@ -150,67 +143,3 @@ def _choice(question: Frame) -> Choice:
 
 
 # --- on standard input -----------------------------------------------------------------------
-
-
-class LineAsker:
-    """Asks on the standard input of a cell."""
-
-    def __init__(self, kernel: Any, *, parent: Frame, ident: Any) -> None:
-        self._kernel = kernel
-        self._parent = parent
-        self._ident = ident
-
-    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
-        """Ask with the call as one line."""
-        # The call stands in full on the page above; a line here would show the part it chose.
-        name = visible(request.tool_name)
-        reasons = [visible(text) for text in (request.blocked_path, request.reason) if text]
-        why = f" ({'; '.join(reasons)})" if reasons else ""
-        return await self._verdict(
-            f"Allow {name}, as shown above{why}? [y = once, s = for this session, n, or why not] "
-        )
-
-    async def plan(self, plan: str) -> Verdict:
-        """Ask below the plan, which the page shows."""
-        return await self._verdict("Carry out this plan? [y / n / what to change] ")
-
-    async def choice(self, choice: Choice) -> str:
-        """Ask with the options numbered; a number (or several) or any text answers."""
-        listed = "  ".join(f"{n}) {visible(label)}" for n, label in enumerate(choice.labels, 1))
-        several = " (several: 1,2)" if choice.several else ""
-        said = (await self._line(f"{visible(choice.question)}  {listed}{several}  > ")).strip()
-        return _chosen(said, choice)
-
-    async def _verdict(self, question: str) -> Verdict:
-        said = (await self._line(question)).strip()
-        if said.lower() in (*YES, *LASTS):
-            return Verdict(allow=True, lasts=said.lower() in LASTS)
-        return Verdict(allow=False, reason="" if said.lower() in NO else said)
-
-    async def _line(self, prompt: str) -> str:
-        """Ask the front end for a line, while everything else goes on.
-
-        ipykernel's own `raw_input` would block the loop, and with it the stream. An answer to an
-        older question (a box that an interrupt left on the page) is dropped.
-        """
-        socket, session = self._kernel.stdin_socket, self._kernel.session
-        content = {"prompt": prompt, "password": False}
-        sent = session.send(socket, "input_request", content, self._parent, ident=self._ident)
-        while True:
-            if socket.poll(0):
-                _, reply = session.recv(socket)
-                if reply and _answers(reply, sent["header"]["msg_id"]):
-                    return str(reply["content"]["value"])
-            await asyncio.sleep(POLL_S)
-
-
-def _answers(reply: Frame, request_id: str) -> bool:
-    # jupyter console names no parent; where one is named, it must be ours.
-    return bool(reply["parent_header"].get("msg_id", request_id) == request_id)
-
-
-def _chosen(said: str, choice: Choice) -> str:
-    picked = said.replace(" ", "").split(",") if choice.several else [said]
-    if picked and all(p.isdecimal() and 1 <= int(p) <= len(choice.labels) for p in picked):
-        return ", ".join(choice.labels[int(p) - 1] for p in picked)
-    return said

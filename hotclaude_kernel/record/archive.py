@@ -12,19 +12,20 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..claude.frames import Usage
+from ..claude.events import Usage
 from ..errors import StoreError
 from ..turns import identity
+from ..turns.prompt import Prompt
 from ..turns.tape import events
 from ..turns.tree import SNIPPET, Node
-from ..turns.turn import Prompt, answer_of
+from ..turns.turn import answer_of
 from .store import Finished, put
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from ..turns.turn import Attachment, Settings
+    from ..turns.prompt import Attachment
+    from ..turns.settings import Settings
     from .database import Database
     from .store import Store
 
@@ -132,83 +133,6 @@ def lineage(store: Database, turns: Iterable[int]) -> list[int]:
         return [at for (at,) in db.execute(LINEAGE, (json.dumps(list(turns)),))]
 
 
-def all_turns(store: Database) -> list[int]:
-    """Return every recorded turn, the oldest first."""
-    with store.read() as db:
-        return [at for (at,) in db.execute("select id from turn order by id")]
-
-
-def turns_named(store: Database, prefix: str) -> list[int]:
-    """Return the turns whose node begins so; else those that replay for a key that does."""
-    nodes = "select id from turn where substr(node, 1, length(?)) = ? order by id limit 20"
-    heads = "select turn from head where substr(key, 1, length(?)) = ? order by turn limit 20"
-    with store.read() as db:
-        for query in (nodes, heads):
-            if found := [at for (at,) in db.execute(query, (prefix, prefix))]:
-                return found
-    return []
-
-
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """Where a notebook stands: its branch, and the node of the last turn of it."""
-
-    branch: str
-    node: str | None
-
-
-STAND = """
-    select n.branch, t.node from notebook n
-    left join branch b on b.notebook = n.id and b.name = n.branch
-    left join turn t on t.id = b.turn
-    where n.path in (select value from json_each(?)) order by n.id desc limit 1
-"""
-
-
-def stand_of(store: Database, paths: Iterable[str]) -> Stand | None:
-    """Return where the notebook at one of these paths stands, `None` where none is known."""
-    with store.read() as db:
-        row = db.execute(STAND, (json.dumps(list(paths)),)).fetchone()
-    return Stand(*row) if row else None
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A turn as a list shows it: `notebook` is the path of one that has it, where one is known."""
-
-    ended: float
-    notebook: str
-    number: int
-    status: str
-    model: str
-    tokens: int
-    prompt: str
-    node: str
-
-
-LOGGED = """
-    select t.ended, coalesce((select n.path from member m join notebook n on n.id = m.notebook
-                              where m.turn = t.id and n.path is not null limit 1), ''),
-           t.number, t.status, t.model,
-           t.input_tokens + t.cache_read_tokens + t.cache_write_tokens + t.output_tokens,
-           substr(t.prompt, 1, ?1), t.node
-    from turn t
-    where ?2 is null or t.id in (
-        select m.turn from member m join notebook n on n.id = m.notebook
-        where n.path in (select value from json_each(?2))
-    )
-    order by t.id desc limit ?3
-"""
-
-
-def newest(store: Database, count: int, paths: Iterable[str] | None = None) -> list[Logged]:
-    """Return the newest turns, the newest last: of all notebooks, or of the one at these paths."""
-    named = None if paths is None else json.dumps(list(paths))
-    with store.read() as db:
-        rows = db.execute(LOGGED, (SNIPPET, named, count)).fetchall()
-    return [Logged(*row) for row in rows[::-1]]
-
-
 # --- into the record -------------------------------------------------------------------------
 
 
@@ -272,61 +196,3 @@ def _finished(turn: Recorded, at: int, parent: int | None) -> Finished:
 
 
 # --- what nobody holds -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freed:
-    """What nobody held."""
-
-    turns: int
-    blobs: int
-    size_bytes: int
-
-
-UNHELD = """
-    create temp table unheld as
-    with recursive held(id) as (
-        select turn from branch where turn is not null
-        union select turn from checkpoint
-        union select turn from member
-        union select turn from head
-        union select t.parent from turn t join held on t.id = held.id where t.parent is not null
-    )
-    select id from turn where id not in (select id from held)
-"""
-USED = """
-    select entries from turn union select frames from turn union select deltas from turn
-    union select data from attachment
-"""
-
-
-def forget_unheld(store: Database, *, dry_run: bool = False) -> Freed:
-    """Delete the turns that no branch, checkpoint, notebook or key holds, and blobs of no turn."""
-    with store.write() as db:
-        db.execute("drop table if exists unheld")
-        db.execute(UNHELD)
-        db.execute("savepoint before")
-        freed = _forget(db)
-        if dry_run:
-            db.execute("rollback to before")
-        db.execute("drop table unheld")
-    return freed
-
-
-def _forget(db: sqlite3.Connection) -> Freed:
-    db.execute("delete from attachment where turn in (select id from unheld)")
-    turns = db.execute("delete from turn where id in (select id from unheld)").rowcount
-    db.execute("delete from settings where digest not in (select settings from turn)")
-    unused = f"from blob where digest not in ({USED})"
-    (size,) = db.execute(f"select coalesce(sum(length(data)), 0) {unused}").fetchone()
-    blobs = db.execute(f"delete {unused}").rowcount
-    if turns:
-        db.execute("delete from cassette")  # else what they brought would never come back
-    return Freed(turns=turns, blobs=blobs, size_bytes=size)
-
-
-def compact(store: Database) -> None:
-    """Give the room that was freed back to the disk."""
-    with store.read() as db:
-        db.execute("vacuum")
-        db.execute("pragma wal_checkpoint(truncate)")

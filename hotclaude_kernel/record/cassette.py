@@ -17,11 +17,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..claude.frames import Usage, dumps
+from ..claude.events import Usage
+from ..claude.frames import dumps
 from ..errors import StoreError, StoreTooNew
 from ..turns import identity
+from ..turns.prompt import Attachment
+from ..turns.settings import Settings
 from ..turns.tape import kept, lines
-from ..turns.turn import Attachment, Settings
 from . import archive
 from .archive import UNREADABLE, Recorded
 

@@ -14,21 +14,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..claude.frames import Block, Notice
+from ..claude.events import Block, Notice
+from ..claude.processes import this_kernel
 from ..errors import StoreError
 from ..turns import identity
 from ..turns.budget import Cost
+from ..turns.prompt import Prompt
 from ..turns.tree import SNIPPET, Branches, Node
-from ..turns.turn import Prompt
-from . import rebuilding
+from . import notebooks, transcripts
 from .database import MEMORY
-from .resume import store_path, this_kernel
+from .resume import store_path
 from .store import Finished, Recording, Store, settings_id
 
 if TYPE_CHECKING:
-    from ..claude.frames import Frame, Usage
-    from ..turns.turn import Settings, Turn
-    from .store import Notebook
+    from ..claude.events import Usage
+    from ..claude.frames import Frame
+    from ..turns.settings import Settings
+    from ..turns.turn import Turn
+    from .notebooks import Notebook
 
 UNRECORDED = "This turn is not recorded"
 
@@ -80,11 +83,11 @@ class Record:
         if self._opened is None:
             try:
                 store = Store(self.file)
-                self._take(store, store.notebook(self.path))
+                self._take(store, notebooks.notebook_at(store, self.path))
             except StoreError as error:
                 self._notices.append(f"{error.message}. {error.hint}")
                 store = Store(MEMORY)
-                self._take(store, store.notebook(self.path))
+                self._take(store, notebooks.notebook_at(store, self.path))
         assert self._opened is not None
         return self._opened
 
@@ -94,7 +97,7 @@ class Record:
         branches = notebook.branches
         self.resumed = branches.head
         self.kept = bool(branches.nodes)
-        if not store.hold(notebook.id, branches.current, self.kernel):
+        if not notebooks.hold(store, notebook.id, branches.current, self.kernel):
             held = branches.current
             branches.fork(branches.free_name(held))
             self._notices.append(
@@ -119,7 +122,7 @@ class Record:
                 return False
             self._begin_anew(store, "" if cell_id is None else self.path or "")
             return True
-        known = store.notebook_with(cells | {cell_id}) if cell_id is not None else None
+        known = notebooks.notebook_with(store, cells | {cell_id}) if cell_id is not None else None
         if known is None or known.id == notebook.id:
             return False
         self._go_on_with(store, notebook, known)
@@ -134,26 +137,26 @@ class Record:
             return set()
 
     def _begin_anew(self, store: Store, path: str) -> None:
-        store.release(self.kernel)
+        notebooks.release(store, self.kernel)
         if path:
-            store.move(self.notebook, None)  # what lay here before keeps its turns
+            notebooks.move(store, self.notebook, None)  # what lay here before keeps its turns
             self._notices.append(
                 "Another notebook lay here before: this one begins a conversation of its own"
             )
-        self._take(store, store.notebook(path or None))
+        self._take(store, notebooks.notebook_at(store, path or None))
 
     def _go_on_with(self, store: Store, ours: Notebook, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with what one was copied from."""
         moved = known.path is None or not Path(known.path).exists()
         if moved or self.path is None:
             if self.path is not None:
-                store.move(known.id, self.path)
+                notebooks.move(store, known.id, self.path)
             self._take(store, known)
             return
         branches = known.branches
         self._opened = (store, replace(ours, branches=branches))
         self.resumed = branches.head
-        store.copy_members(ours.id, branches)
+        notebooks.copy_members(store, ours.id, branches)
         self.write()
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
@@ -224,14 +227,14 @@ class Record:
             self._write_pending()
             kept = self.branches.nodes.keys() - self._private.keys()
             branches = self.branches.only(kept) if self._private else self.branches
-            self.store.write_branches(self.notebook, branches, self.kernel)
+            notebooks.write_branches(self.store, self.notebook, branches, self.kernel)
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 
     def spend(self, usage: Usage) -> None:
         """Note what a turn used."""
         with contextlib.suppress(StoreError):  # it is said when the turn can't be recorded
-            self.store.spend(self.notebook, usage)
+            notebooks.spend(self.store, self.notebook, usage)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -252,7 +255,7 @@ class Record:
             "The transcript of these turns is not on this machine: it was rebuilt from their "
             "recordings, and the prompt cache begins anew"
         )
-        return rebuilding.transcript(
+        return transcripts.transcript(
             (node.uuid, self._prompt(node.id), self.frames(node.id)) for node in path
         )
 
@@ -315,7 +318,7 @@ class Record:
 
     def spent(self) -> Cost:
         """Return what the notebook's turns have used, in every kernel's life."""
-        tokens, usd = self.store.spent(self.notebook)
+        tokens, usd = notebooks.spent(self.store, self.notebook)
         return Cost(tokens=tokens, usd=usd)
 
     def close(self) -> None:
@@ -326,7 +329,7 @@ class Record:
         try:
             if self._pending:
                 self.write()  # where the branches stand too: not always at what is written last
-            store.release(self.kernel)
+            notebooks.release(store, self.kernel)
         except StoreError:
             pass
         store.close()

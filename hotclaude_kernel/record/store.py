@@ -1,4 +1,4 @@
-"""The record: one SQLite file that holds every finished turn, and where each notebook stands.
+"""The record: one SQLite file that holds every finished turn.
 
 A turn is written in one transaction when it ends, and what is committed is never changed: only
 branches, checkpoints and holders move.
@@ -8,32 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import zlib
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from ..claude.frames import Usage, whole
+from ..claude.frames import whole
+from ..claude.processes import runs
 from ..errors import StoreError
-from ..turns.tree import MAIN, SNIPPET, Branches, Node
-from ..turns.turn import Attachment, Prompt, Settings
+from ..turns.prompt import Attachment, Prompt
+from ..turns.settings import Settings
+from ..turns.tree import SNIPPET, Node
 from .database import Database
-from .resume import chain, runs
+from .notebooks import NODE, join, node_of, put_branch
+from .resume import chain
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-NODE = """
-    select t.id, t.parent, t.number, substr(t.prompt, 1, ?), t.status, ?, t.key, t.node,
-           t.settings, t.uuid, t.ended, t.input_tokens, t.cache_read_tokens, t.cache_write_tokens,
-           t.output_tokens, t.cost_usd, t.context_window, t.compacted
-    from turn t
-"""
-NODES = (
-    NODE.replace("?, t.key", "m.cell_id, t.key")
-    + "join member m on m.turn = t.id where m.notebook = ? order by t.id"
-)
 RECORDING = """
     select f.data, d.data, t.first_text_s, t.total_s, t.priced, t.model, t.cli from turn t
     join blob f on f.digest = t.frames join blob d on d.digest = t.deltas where t.id = ?
@@ -54,7 +46,6 @@ PROMPTS = """
 """
 # A turn that came again is what replays for its key.
 NEWEST = "insert or replace into head select key, id from turn where id = ? and status = 'ok'"
-USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +96,6 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notebook:
-    """What the record knows of a notebook."""
-
-    id: int
-    path: str | None
-    branches: Branches
-    holders: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """A process that a kernel started and wrote down."""
 
@@ -140,8 +121,8 @@ class Store(Database):
             at = put(db, turn)
             if node.status == "ok":
                 db.execute("insert or replace into head values (?, ?)", (node.key, at))
-            _join(db, notebook, at, node.cell_id)
-            _put_branch(db, notebook, branch, at)
+            join(db, notebook, at, node.cell_id)
+            put_branch(db, notebook, branch, at)
         return at
 
     def join(self, notebook: int, turn: int, cell_id: str | None, *, branch: str) -> None:
@@ -150,8 +131,8 @@ class Store(Database):
         It is the newest answer to its key, and so the one that replays.
         """
         with self.write() as db:
-            _join(db, notebook, turn, cell_id)
-            _put_branch(db, notebook, branch, turn)
+            join(db, notebook, turn, cell_id)
+            put_branch(db, notebook, branch, turn)
             db.execute(NEWEST, (turn,))
 
     def find(self, key: str) -> int | None:
@@ -170,7 +151,7 @@ class Store(Database):
         """Return a recorded turn as a node, of the cell that it is shown in."""
         with self.read() as db:
             row = db.execute(f"{NODE} where t.id = ?", (SNIPPET, cell_id, turn)).fetchone()
-        return _node(row)
+        return node_of(row)
 
     def entries(self, turn: int) -> list[bytes]:
         """Return what each turn up to this one added to its transcript."""
@@ -235,109 +216,6 @@ class Store(Database):
         known = {name: v for name, v in json.loads(row[0]).items() if hasattr(Settings, name)}
         lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
         return Settings(**(known | lists))
-
-    # --- notebooks -----------------------------------------------------------------------------
-
-    def notebook(self, path: str | None) -> Notebook:
-        """Return the notebook at a path, an empty one where nothing is known of it."""
-        with self.write() as db:
-            if path is not None:
-                db.execute(
-                    "insert into notebook (path, branch) values (?, ?) on conflict do nothing",
-                    (path, MAIN),
-                )
-                (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
-            else:
-                at = db.execute("insert into notebook (branch) values (?)", (MAIN,)).lastrowid
-            return self._load(db, int(at))
-
-    def notebook_with(self, cells: Iterable[str]) -> Notebook | None:
-        """Return the notebook with the newest turn of these cells, `None` where none knows any."""
-        with self.read() as db:
-            row = db.execute(
-                "select notebook from member where cell_id in (select value from json_each(?))"
-                " order by turn desc limit 1",
-                (json.dumps(list(cells)),),
-            ).fetchone()
-            return self._load(db, row[0]) if row else None
-
-    def _load(self, db: sqlite3.Connection, at: int) -> Notebook:
-        path, current = db.execute(
-            "select path, branch from notebook where id = ?", (at,)
-        ).fetchone()
-        nodes = [_node(row) for row in db.execute(NODES, (SNIPPET, at))]
-        branches = dict(db.execute("select name, turn from branch where notebook = ?", (at,)))
-        marks = dict(db.execute("select name, turn from checkpoint where notebook = ?", (at,)))
-        holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
-        tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
-        return Notebook(id=at, path=path, branches=tree, holders=dict(holders))
-
-    def move(self, notebook: int, path: str | None) -> None:
-        """Note that a notebook lies elsewhere now; what was noted of that place gives way."""
-        with self.write() as db:
-            db.execute("update notebook set path = null where path = ?", (path,))
-            db.execute("update notebook set path = ? where id = ?", (path, notebook))
-
-    def copy_members(self, notebook: int, branches: Branches) -> None:
-        """Make all turns of another notebook this one's too."""
-        with self.write() as db:
-            db.executemany(
-                "insert into member values (?, ?, ?) on conflict do nothing",
-                [(notebook, node.id, node.cell_id) for node in branches.nodes.values()],
-            )
-
-    def write_branches(self, notebook: int, branches: Branches, kernel: str) -> None:
-        """Record all names, where they stand, and which one this kernel is on."""
-        with self.write() as db:
-            for table, names in (
-                ("branch", branches.branches),
-                ("checkpoint", branches.checkpoints),
-            ):
-                db.executemany(
-                    f"insert into {table} values (?, ?, ?)"
-                    " on conflict do update set turn = excluded.turn",
-                    [(notebook, name, at) for name, at in names.items()],
-                )
-            db.execute("update notebook set branch = ? where id = ?", (branches.current, notebook))
-            db.execute("delete from holder where kernel = ?", (kernel,))
-            db.execute(
-                "insert into holder values (?, ?, ?)"
-                " on conflict do update set kernel = excluded.kernel",
-                (notebook, branches.current, kernel),
-            )
-
-    def hold(self, notebook: int, branch: str, kernel: str) -> bool:
-        """Take a branch for this kernel; return whether it was free."""
-        with self.write() as db:
-            row = db.execute(
-                "select kernel from holder where notebook = ? and branch = ?", (notebook, branch)
-            ).fetchone()
-            if row and row[0] != kernel and runs(row[0]):
-                return False
-            db.execute("delete from holder where kernel = ?", (kernel,))
-            db.execute("insert or replace into holder values (?, ?, ?)", (notebook, branch, kernel))
-            return True
-
-    def release(self, kernel: str) -> None:
-        """Let go of what a kernel holds, and forget its processes."""
-        with self.write() as db:
-            db.execute("delete from holder where kernel = ?", (kernel,))
-
-    # --- spending --------------------------------------------------------------------------------
-
-    def spend(self, notebook: int, usage: Usage) -> None:
-        """Note what a turn used, finished or not."""
-        tokens = usage.prompt_tokens + usage.output_tokens
-        with self.write() as db:
-            row = (notebook, time.time(), tokens, usage.cost_usd)
-            db.execute("insert into spending values (?, ?, ?, ?)", row)
-
-    def spent(self, notebook: int) -> tuple[int, float]:
-        """Return the tokens and the dollars (list price) that a notebook has used."""
-        sums = "select coalesce(sum(tokens), 0), coalesce(sum(cost_usd), 0.0) from spending"
-        with self.read() as db:
-            tokens, cost = db.execute(f"{sums} where notebook = ?", (notebook,)).fetchone()
-        return int(tokens), float(cost)
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -413,37 +291,3 @@ def _settings(db: sqlite3.Connection, settings: Settings) -> str:
     row = (digest, _settings_json(settings), json.dumps([settings.cwd, *settings.argv()]))
     db.execute("insert into settings values (?, ?, ?) on conflict do nothing", row)
     return digest
-
-
-def _join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) -> None:
-    db.execute(
-        "insert into member values (?, ?, ?)"
-        " on conflict do update set cell_id = coalesce(excluded.cell_id, cell_id)",
-        (notebook, turn, cell_id),
-    )
-
-
-def _put_branch(db: sqlite3.Connection, notebook: int, name: str, at: int | None) -> None:
-    db.execute(
-        "insert into branch values (?, ?, ?) on conflict do update set turn = excluded.turn",
-        (notebook, name, at),
-    )
-
-
-def _node(row: Sequence[Any]) -> Node:
-    usage = dict(zip(USAGE, row[11:16], strict=True))
-    return Node(
-        id=row[0],
-        parent=row[1],
-        number=row[2],
-        prompt=row[3],
-        status=row[4],
-        cell_id=row[5],
-        key=row[6],
-        digest=row[7],
-        settings=row[8],
-        uuid=row[9],
-        ended=row[10],
-        usage=Usage(**usage, context_window=row[16]),
-        compacted=bool(row[17]),
-    )

@@ -1,4 +1,4 @@
-"""What each turn adds to the transcript of its process.
+"""Transcripts: reading what a turn added to one, and making one anew from recordings.
 
 When a turn's result is read, all of its entries are on disk. They are taken from where the last
 turn's ended, so that a turn costs what it weighs, however long the conversation is.
@@ -6,15 +6,21 @@ turn's ended, so that a turn costs what it weighs, however long the conversation
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..claude.frames import loads
-from ..turns.turn import config_dir, transcript_path
+from ..turns.tape import lines
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from ..claude.frames import Frame
+    from ..turns.prompt import Prompt
+
 
 # What a resumed process reads of a transcript. The rest is its log, several times as large, and
 # checkpoints of files, whose copies belong to the session that made them.
@@ -83,3 +89,67 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+SAID = ("assistant", "user")
+
+
+def transcript(turns: Iterable[tuple[str, Prompt, bytes]]) -> list[bytes]:
+    """Return the entries of each turn, given its prompt's uuid, its prompt and its frames.
+
+    A process resumes them and knows what was said and done. They are not byte for byte what they
+    were: the reminders that stood beside the first prompt come with the first live turn, so the
+    prompt cache begins anew. Whoever uses them says so.
+    """
+    entries = []
+    last: str | None = None
+    for prompt_uuid, prompt, frames in turns:
+        written: list[bytes] = []
+        message = {"role": "user", "content": prompt.content}
+        last = _write(written, "user", message, last, prompt_uuid)
+        for frame in lines(frames):
+            if frame.get("type") in SAID and not _beside(frame):
+                last = _write(written, frame["type"], frame["message"], last, str(uuid.uuid4()))
+        entries.append(b"".join(written))
+    return entries
+
+
+def _beside(frame: Frame) -> bool:
+    """Whether a frame is no part of the conversation: a subagent's, an echo, an error message."""
+    return bool(
+        frame.get("parent_tool_use_id")
+        or frame.get("isReplay")
+        or frame.get("is_api_error_message")
+        or isinstance(frame["message"].get("content"), str)
+    )
+
+
+def _write(
+    written: list[bytes], kind: str, message: Any, parent: str | None, entry_uuid: str
+) -> str:
+    entry = {
+        "type": kind,
+        "uuid": entry_uuid,
+        "parentUuid": parent,
+        "sessionId": "",
+        "isSidechain": False,
+        "userType": "external",
+        "timestamp": "2020-01-01T00:00:00.000Z",
+        "message": message,
+    }
+    written.append(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+    return entry_uuid
+
+
+def transcript_path(config_dir: Path, session_id: str) -> Path | None:
+    """Return where the process keeps the transcript of a session, `None` if it has none yet.
+
+    A plain session id is looked up only under the folder of the current working directory, and
+    how that is named depends on links; the id itself is unique.
+    """
+    return next(config_dir.glob(f"projects/*/{session_id}.jsonl"), None)
+
+
+def config_dir() -> Path:
+    """Return the folder in which the process keeps its transcripts."""
+    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import BudgetReached
 
 if TYPE_CHECKING:
-    from ..claude.frames import Usage
+    from ..claude.events import Usage
 
 CHARACTERS_PER_TOKEN = 4
 HINT = "`%budget` shows what was used; raise it there, or take it away with `%budget none`."

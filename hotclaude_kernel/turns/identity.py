@@ -14,13 +14,15 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..claude.frames import Block, Result, ToolResult
+from ..claude.events import Block, Result, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..claude.frames import Event, Frame
-    from .turn import Prompt, Settings
+    from ..claude.events import Event
+    from ..claude.frames import Frame
+    from .prompt import Prompt
+    from .settings import Settings
 
 NOISE = frozenset({"signature", "cache_control", "caller"})  # of a block, beside its content
 SECRET = frozenset({"env", "headers"})  # of an MCP server

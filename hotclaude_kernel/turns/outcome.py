@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..claude.frames import Block
+from ..claude.events import Block
 from ..errors import ApiError, Interrupted, NotLoggedIn, PromptTooLong, TurnError
 
 if TYPE_CHECKING:
-    from ..claude.frames import Result
+    from ..claude.events import Result
     from .turn import Turn
 
 LOGIN_HINT = (

@@ -17,7 +17,8 @@ from ..claude.parsing import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..claude.frames import Decided, Event, Frame
+    from ..claude.events import Decided, Event
+    from ..claude.frames import Frame
 
 # What is kept of a frame, by its type and subtype; `True` keeps a field as it is.
 Kept = dict[str, Any]

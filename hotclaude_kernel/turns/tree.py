@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..claude.frames import Usage
+from ..claude.events import Usage
 from ..errors import UsageError
 
 if TYPE_CHECKING:

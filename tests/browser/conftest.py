@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotclaude_kernel.modelserver import ModelServer, Script
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.modelserver.server import ModelServer
 
 from ..conftest import isolated_env
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from hotclaude_kernel.modelserver import Answer, Request
+    from hotclaude_kernel.modelserver.replies import Answer
+    from hotclaude_kernel.modelserver.request import Request
     from hotclaude_kernel.modelserver.script import Model
 
     from .frontend import JupyterServer

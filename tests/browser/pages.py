@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import nbformat
 from playwright.sync_api import expect
 
-from hotclaude_kernel.modelserver import Gate, Reply, Stall, Text, ToolUse, Wait, demo_model
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import Gate, Reply, Stall, Text, ToolUse, Wait
 
 from .frontend import WAIT_MS
 

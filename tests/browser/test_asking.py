@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from hotclaude_kernel.modelserver import Gate, Reply, ToolUse, Wait
+from hotclaude_kernel.modelserver.replies import Gate, Reply, ToolUse, Wait
 
 from .frontend import LAB, NOTEBOOK_7, WAIT_MS
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from hotclaude_kernel.modelserver import Gate, Reply, Text, Thinking, ToolUse, Wait
+from hotclaude_kernel.modelserver.replies import Gate, Reply, Text, Thinking, ToolUse, Wait
 
 from .frontend import LAB, WAIT_MS
 from .pages import MOST_OUTPUTS

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from hotclaude_kernel.modelserver import Failure, Gate, Reply, Text, Thinking, ToolUse, Wait
+from hotclaude_kernel.modelserver.replies import Failure, Gate, Reply, Text, Thinking, ToolUse, Wait
 
 from ..hostile import corpus
 from .frontend import LAB, NOTEBOOK_7

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotclaude_kernel.modelserver import Gate, Reply, Wait
+from hotclaude_kernel.modelserver.replies import Gate, Reply, Wait
 
 from .frontend import LAB
 from .pages import PageTests

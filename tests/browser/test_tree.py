@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from hotclaude_kernel.modelserver import demo_model
+from hotclaude_kernel.modelserver.demo import demo_model
 
 from .frontend import LAB, WAIT_MS
 

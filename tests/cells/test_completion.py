@@ -20,7 +20,7 @@ from hotclaude_kernel.cells.completion import (
 from hotclaude_kernel.cells.magics import registry
 from hotclaude_kernel.claude.session import Greeting
 from hotclaude_kernel.conversation.conversation import Conversation
-from hotclaude_kernel.turns.turn import EFFORTS, PERMISSION_MODES, Settings
+from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from hotclaude_kernel.cells.magics import registry, settings
 from hotclaude_kernel.cells.magics.registry import Answer, Line, split
-from hotclaude_kernel.claude.frames import Usage
+from hotclaude_kernel.claude.events import Usage
 from hotclaude_kernel.claude.session import Greeting
 from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.pool.warm import Limits, Tally
+from hotclaude_kernel.turns.prompt import Prompt
+from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
 from hotclaude_kernel.turns.tree import Branches
-from hotclaude_kernel.turns.turn import EFFORTS, PERMISSION_MODES, Clock, Prompt, Settings, Turn
+from hotclaude_kernel.turns.turn import Clock, Turn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import datetime
 import json
 import re
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hotclaude_kernel.cells import completion as editing
 from hotclaude_kernel.cells import parameters
-from hotclaude_kernel.cells.lines import TAKES_REST, Answer, Line, split
+from hotclaude_kernel.cells.lines import TAKES_REST, Line, split
 from hotclaude_kernel.cells.magics import registry
 from hotclaude_kernel.cells.parameters import (
     cell_of,
@@ -29,6 +29,9 @@ from hotclaude_kernel.cells.parameters import (
 )
 from hotclaude_kernel.errors import UsageError
 from hotclaude_kernel.page.markdown import render as markdown
+
+if TYPE_CHECKING:
+    from hotclaude_kernel.cells.magics.answer import Answer
 
 names = st.from_regex(parameters.NAME, fullmatch=True)
 json_values = st.recursive(

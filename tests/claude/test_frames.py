@@ -11,12 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.claude import frames
-from hotclaude_kernel.claude.frames import (
+from hotclaude_kernel.claude.events import (
     Block,
     BlockStarted,
     Delta,
-    Frame,
-    LineFramer,
     MessageStarted,
     MessageStopped,
     ModeChanged,
@@ -28,6 +26,10 @@ from hotclaude_kernel.claude.frames import (
     ToolResult,
     TurnStarted,
     Usage,
+)
+from hotclaude_kernel.claude.frames import (
+    Frame,
+    LineFramer,
     dumps,
     loads,
     refusal_frame,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.claude.frames import Block, Event, Result
+from hotclaude_kernel.claude.events import Block, Event, Result
 from hotclaude_kernel.claude.session import Session
 from hotclaude_kernel.errors import ClaudeUnusable, ControlError, ProcessDied
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
-from hotclaude_kernel.cli import main
+from hotclaude_kernel.cli import lab, main
 from hotclaude_kernel.errors import HotClaudeError
 
 from ..conftest import open_notebook
@@ -18,7 +18,7 @@ from ..conftest import open_notebook
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
 
 def hotclaude(
@@ -52,15 +52,15 @@ class TestInstall:
 
 class TestDemo:
     def test_its_environment_knows_no_account(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in main.ACCOUNT_ENV:
+        for name in lab.ACCOUNT_ENV:
             monkeypatch.setenv(name, "from-the-user")
-        env = main.demo_env("http://127.0.0.1:1", "/nowhere/config")
+        env = lab.demo_env("http://127.0.0.1:1", "/nowhere/config")
         assert "from-the-user" not in env.values()
         assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:1"
         assert env["CLAUDE_CONFIG_DIR"] == "/nowhere/config"
 
     def test_the_example_is_a_notebook_of_this_kernel(self) -> None:
-        nb = nbformat.read(main.example_path(), as_version=4)
+        nb = nbformat.read(lab.example_path(), as_version=4)
         nbformat.validate(nb)
         assert nb.metadata.kernelspec.name == "hotclaude"
         assert not any(cell.get("outputs") for cell in nb.cells)
@@ -70,7 +70,7 @@ class TestLab:
     def test_it_says_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         with pytest.raises(HotClaudeError, match="JupyterLab is not installed"):
-            main._jupyterlab([], {})
+            lab._jupyterlab([], {})
 
     def test_an_endpoint_of_ones_own_is_told_by_the_environment(
         self, monkeypatch: pytest.MonkeyPatch
@@ -81,7 +81,7 @@ class TestLab:
             opened.append((arguments, env))
             return 0
 
-        monkeypatch.setattr(main, "_jupyterlab", jupyterlab)
+        monkeypatch.setattr(lab, "_jupyterlab", jupyterlab)
         monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
         url = "http://localhost:11434"
         command = ["lab", "nb.ipynb", "--base-url", url, "--model", "qwen3", "--", "--no-browser"]

@@ -13,11 +13,15 @@ import nbformat
 import pytest
 
 from hotclaude_kernel.cli.main import main
-from hotclaude_kernel.modelserver import Reply, Script, Text, Thinking, ToolUse
+from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.notebooks import check
 from hotclaude_kernel.notebooks import verify as auditing
-from hotclaude_kernel.record import archive, cassette
+from hotclaude_kernel.record import archive, cassette, queries
+from hotclaude_kernel.record.notebooks import notebook_at
 from hotclaude_kernel.record.store import Store
-from hotclaude_kernel.turns.turn import Attachment, Settings
+from hotclaude_kernel.turns.prompt import Attachment
+from hotclaude_kernel.turns.settings import Settings
 
 from ..conftest import isolated_env
 from ..notebooks.test_clients import executed, notebook_of
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotclaude_kernel.claude.frames import Frame
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
     from hotclaude_kernel.turns.tree import Node
 
 
@@ -116,7 +120,7 @@ class TestExport:
         assert len(cassette.read(page.tape.read_text())) == 1
 
     def test_a_notebook_without_answers_is_refused(self, page: Page, said: Any) -> None:
-        page.book.notebook = page.store.notebook("/elsewhere.ipynb").id
+        page.book.notebook = notebook_at(page.store, "/elsewhere.ipynb").id
         assert main(["export", page.save()]) == 5
         assert "no answers" in said()
 
@@ -327,7 +331,7 @@ class TestCheck:
         assert main(["check", page.save()]) == 1
         assert said().splitlines() == [
             "cell 2: it was edited since it was answered",
-            "cell 3: it does not follow the cell above. " + auditing.STALE,
+            "cell 3: it does not follow the cell above. " + check.STALE,
             "cell 4: it has no answer that is recorded",
         ]
 
@@ -407,13 +411,13 @@ class TestGc:
             db.execute("delete from member where turn = ?", (page.book.nodes[-1].id,))
             db.execute("update branch set turn = null")
             db.execute("insert into cassette values ('x')")
-        kept = [turn.node for turn in map(self.turn(page), archive.all_turns(page.store))][:2]
+        kept = [turn.node for turn in map(self.turn(page), queries.all_turns(page.store))][:2]
         assert main(["gc", "--dry-run"]) == 0
         assert said().startswith("2 turns and 1 blobs would be deleted")
         assert self.count(page, "turn") == 4
         assert main(["gc"]) == 0
         assert said().startswith("2 turns and 1 blobs deleted")
-        assert [self.turn(page)(at).node for at in archive.all_turns(page.store)] == kept
+        assert [self.turn(page)(at).node for at in queries.all_turns(page.store)] == kept
         assert self.count(page, "cassette") == 0
         assert main(["verify"]) == 0
         assert main(["gc"]) == 0
@@ -430,7 +434,7 @@ class TestGc:
             db.execute("update branch set turn = ?", (ended.id,))
             db.execute("insert into checkpoint values (1, 'x', ?)", (marked.id,))
         main(["gc"])
-        assert archive.all_turns(page.store) == [marked.id, ended.id]
+        assert queries.all_turns(page.store) == [marked.id, ended.id]
 
 
 @pytest.mark.kernel

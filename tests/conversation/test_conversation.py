@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.claude import frames
+from hotclaude_kernel.claude.events import Block, Delta, Event, Retry, ToolResult
 from hotclaude_kernel.conversation.conversation import Conversation
 from hotclaude_kernel.errors import (
     ApiError,
@@ -24,25 +24,27 @@ from hotclaude_kernel.errors import (
     TransportError,
     UsageError,
 )
-from hotclaude_kernel.modelserver import (
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import (
     EMPTY,
     Disconnect,
     EndOfStream,
     Failure,
+    Gate,
     Hold,
     Malformed,
     Reply,
-    Script,
     Stall,
     StreamError,
     Text,
     ToolUse,
     Usage,
     Wait,
-    demo_model,
 )
-from hotclaude_kernel.modelserver.replies import Gate
-from hotclaude_kernel.turns.turn import Prompt, Settings, transcript_path
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.record.transcripts import transcript_path
+from hotclaude_kernel.turns.prompt import Prompt
+from hotclaude_kernel.turns.settings import Settings
 
 from ..conftest import until
 
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import ModelServer, Request
+    from hotclaude_kernel.claude import frames
+    from hotclaude_kernel.modelserver.request import Request
+    from hotclaude_kernel.modelserver.server import ModelServer
     from hotclaude_kernel.turns.turn import Turn
 
 pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]
@@ -63,7 +67,7 @@ class Asked:
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
-        self.events: list[frames.Event] = []
+        self.events: list[Event] = []
 
     async def __call__(self, text: str) -> Turn:
         return await self.conversation.ask(Prompt(text=text), self.events.append)
@@ -100,8 +104,8 @@ class TestTurns:
 
     async def test_deltas_come_before_the_block_and_agree_with_it(self, ask: Asked) -> None:
         await ask("hello")
-        deltas = "".join(d.text for d in ask.kinds(frames.Delta))
-        blocks = [b.text for b in ask.kinds(frames.Block)]
+        deltas = "".join(d.text for d in ask.kinds(Delta))
+        blocks = [b.text for b in ask.kinds(Block)]
         assert blocks == [deltas]
 
     async def test_a_line_of_megabytes_arrives_whole(self, ask: Asked, server: ModelServer) -> None:
@@ -128,7 +132,7 @@ class TestTurns:
         use = ToolUse("Bash", {"command": "echo from-bash", "description": "say it"})
         server.model = Script([Reply(use), Reply("done")])
         await ask("run it")
-        assert [r.text for r in ask.kinds(frames.ToolResult)] == ["from-bash"]
+        assert [r.text for r in ask.kinds(ToolResult)] == ["from-bash"]
 
     async def test_an_unknown_control_request_is_refused_not_left_open(
         self, ask: Asked, server: ModelServer
@@ -173,7 +177,7 @@ class TestBackground:
         server.model = model
         turn = await ask("delegate")
         assert turn.text == "done"
-        assert "the report of the subagent" in ask.kinds(frames.ToolResult)[-1].text
+        assert "the report of the subagent" in ask.kinds(ToolResult)[-1].text
         server.model = Script([], default="fine")
         assert (await ask("next")).text == "fine"
         assert ask.conversation.take_notices() == []
@@ -197,8 +201,8 @@ class TestInterrupt:
     async def _ask_and_interrupt(self, ask: Asked) -> None:
         spoke = asyncio.Event()
 
-        def show(event: frames.Event) -> None:
-            if isinstance(event, frames.Delta):
+        def show(event: Event) -> None:
+            if isinstance(event, Delta):
                 spoke.set()
 
         asking = asyncio.create_task(ask.conversation.ask(Prompt(text="tell me"), show))
@@ -253,7 +257,7 @@ class TestFailures:
         server.model = Script([Failure(529), Failure(500)], default="fine")
         turn = await ask("go")
         assert turn.text == "fine"
-        assert [retry.status for retry in ask.kinds(frames.Retry)] == [529, 500]
+        assert [retry.status for retry in ask.kinds(Retry)] == [529, 500]
 
     async def test_a_short_retry_after_is_waited_for(self, ask: Asked, server: ModelServer) -> None:
         server.model = Script([Failure(429, headers={"retry-after": "1"})], default="fine")
@@ -378,8 +382,8 @@ class TestCrash:
         gate = Gate()
         server.model = Script([Reply("half ", Wait(gate))], default="all there")
 
-        def kill(event: frames.Event) -> None:
-            if isinstance(event, frames.Delta):
+        def kill(event: Event) -> None:
+            if isinstance(event, Delta):
                 os.kill(pid, signal.SIGKILL)
 
         with pytest.raises(Crashed, match="SIGKILL"):
@@ -404,8 +408,8 @@ class TestCrash:
     ) -> None:
         server.model = Script([Reply("half ", Wait(Gate()))], default="fresh")
 
-        def kill(event: frames.Event) -> None:
-            if isinstance(event, frames.Delta) and ask.conversation.pid:
+        def kill(event: Event) -> None:
+            if isinstance(event, Delta) and ask.conversation.pid:
                 os.kill(ask.conversation.pid, signal.SIGKILL)
 
         with pytest.raises(Crashed):
@@ -498,7 +502,7 @@ class TestSettings:
         server.model = Script([Reply(use)], default="there")
         await ask("two")
         assert prompts(server)[:2] == ["one", "two"]
-        assert ask.kinds(frames.ToolResult)[-1].text == str(home / "other")
+        assert ask.kinds(ToolResult)[-1].text == str(home / "other")
 
     async def test_new_forgets(self, ask: Asked, server: ModelServer) -> None:
         await ask("one")

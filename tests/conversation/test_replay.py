@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.claude import frames
+from hotclaude_kernel.claude.events import Block, Delta, Event, ToolResult
 from hotclaude_kernel.errors import ReplayMiss
-from hotclaude_kernel.modelserver import Reply, Script, Text, Thinking, ToolUse, demo_model
-from hotclaude_kernel.turns.turn import Attachment, Prompt
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.turns.prompt import Attachment, Prompt
 
 from .test_rewinding import Book, prompts, sent, written
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
     from hotclaude_kernel.turns.turn import Turn
 
 pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]
@@ -35,21 +37,21 @@ class Replayer(Book):
 
     def __init__(self, path: Path | None, **options: Any) -> None:
         super().__init__(path, **options)
-        self.events: list[frames.Event] = []
+        self.events: list[Event] = []
 
     async def run(self, cell: str | None, text: str, **more: Any) -> Turn:
         prompt = Prompt(text=text, cell_id=cell, **more)
         return await self.conversation.ask(prompt, self.events.append)
 
-    def shown(self) -> list[frames.Event]:
+    def shown(self) -> list[Event]:
         """What lasts of what was shown, without what names a moment."""
-        found: list[frames.Event] = []
+        found: list[Event] = []
         for event in self.events:
             match event:
-                case frames.Block():
-                    found.append(frames.Block(**fields(event) | {"uuid": ""}))
-                case frames.ToolResult():
-                    found.append(frames.ToolResult(**fields(event) | {"uuid": ""}))
+                case Block():
+                    found.append(Block(**fields(event) | {"uuid": ""}))
+                case ToolResult():
+                    found.append(ToolResult(**fields(event) | {"uuid": ""}))
         return found
 
 
@@ -164,11 +166,11 @@ class TestReplay:
     ) -> None:
         server.model = Script([Reply(Text("one two three four", words_per_s=100))])
         await book.run("a", "count")
-        live = [e.text for e in book.events if isinstance(e, frames.Delta)]
+        live = [e.text for e in book.events if isinstance(e, Delta)]
         await book.restart()
         book.events, book.conversation.pace = [], "recorded"
         turn = await book.run("a", "count")
-        assert [e.text for e in book.events if isinstance(e, frames.Delta)] == live
+        assert [e.text for e in book.events if isinstance(e, Delta)] == live
         assert len(live) > 1
         assert turn.text == "one two three four"
 
@@ -177,13 +179,13 @@ class TestReplay:
     ) -> None:
         server.model = demo_model
 
-        async def stop_at_text(event: frames.Event) -> None:
-            if isinstance(event, frames.Delta):
+        async def stop_at_text(event: Event) -> None:
+            if isinstance(event, Delta):
                 await book.conversation.interrupt()
 
         stopping: list[Any] = []
 
-        def show(event: frames.Event) -> None:
+        def show(event: Event) -> None:
             import asyncio
 
             stopping.append(asyncio.ensure_future(stop_at_text(event)))

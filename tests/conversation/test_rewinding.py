@@ -16,14 +16,18 @@ import pytest
 
 from hotclaude_kernel.conversation.conversation import Conversation
 from hotclaude_kernel.errors import ApiError, BudgetReached, ConversationLost, UsageError
-from hotclaude_kernel.modelserver import Failure, Reply, Script, ToolUse, Usage, demo_model
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import Failure, Reply, ToolUse, Usage
+from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.pool.warm import Limits
-from hotclaude_kernel.turns.turn import Prompt, Settings
+from hotclaude_kernel.turns.prompt import Prompt
+from hotclaude_kernel.turns.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hotclaude_kernel.modelserver import ModelServer, Request
+    from hotclaude_kernel.modelserver.request import Request
+    from hotclaude_kernel.modelserver.server import ModelServer
     from hotclaude_kernel.turns.turn import Turn
 
 pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]

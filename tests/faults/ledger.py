@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import Request
+    from hotclaude_kernel.modelserver.request import Request
 
 WORD = re.compile(r"\bword\d+\b")
 END = "and that is all of it."

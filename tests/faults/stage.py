@@ -20,13 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_client.manager import KernelManager
 
-from hotclaude_kernel.claude.launch import NOTEBOOK_ENV, TOKEN_ENV, find_claude
+from hotclaude_kernel.claude.launch import TOKEN_ENV, find_claude
+from hotclaude_kernel.claude.processes import runs, started
 from hotclaude_kernel.conversation.conversation import Conversation
 from hotclaude_kernel.errors import HotClaudeError
-from hotclaude_kernel.modelserver import ModelServer, Reply, ToolUse
+from hotclaude_kernel.kernel.startup import NOTEBOOK_ENV
+from hotclaude_kernel.modelserver.replies import Reply, ToolUse
+from hotclaude_kernel.modelserver.server import ModelServer
 from hotclaude_kernel.pool.warm import Limits
-from hotclaude_kernel.record.resume import runs, started, store_path
-from hotclaude_kernel.turns.turn import Prompt, Settings
+from hotclaude_kernel.record.resume import store_path
+from hotclaude_kernel.turns.prompt import Prompt
+from hotclaude_kernel.turns.settings import Settings
 
 from ..conftest import DEADLINE_S, Cell, Notebook, isolated_env
 from .ledger import TOOL, Ledger, answer_to, read_store, words
@@ -34,9 +38,9 @@ from .ledger import TOOL, Ledger, answer_to, read_store, words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hotclaude_kernel.claude.frames import Event
-    from hotclaude_kernel.modelserver import Request
+    from hotclaude_kernel.claude.events import Event
     from hotclaude_kernel.modelserver.replies import Answer
+    from hotclaude_kernel.modelserver.request import Request
 
     from .ledger import Asked
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hotclaude_kernel.claude.frames import Block, Delta, Result
-from hotclaude_kernel.modelserver import (
+from hotclaude_kernel.claude.events import Block, Delta, Result
+from hotclaude_kernel.modelserver.replies import (
     Disconnect,
     EndOfStream,
     Failure,
@@ -32,9 +32,9 @@ from .stage import ORPHANS_S, Book, KernelBook, environ, reached, staged, token_
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from hotclaude_kernel.claude.frames import Event
-    from hotclaude_kernel.modelserver import Request
+    from hotclaude_kernel.claude.events import Event
     from hotclaude_kernel.modelserver.replies import Answer
+    from hotclaude_kernel.modelserver.request import Request
 
     from .ledger import Asked, Ledger
     from .stage import Stage

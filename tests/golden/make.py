@@ -30,24 +30,16 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
-from hotclaude_kernel.modelserver import (
-    Failure,
-    Gate,
-    ModelServer,
-    Reply,
-    Script,
-    Text,
-    Thinking,
-    ToolUse,
-    Wait,
-)
-from tests.hostile import corpus
+from hotclaude_kernel.modelserver.replies import Failure, Gate, Reply, Text, Thinking, ToolUse, Wait
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.modelserver.server import ModelServer
 
+from ..hostile import corpus
 from . import manners
 from .manners import HERE, NOTEBOOKS, Lab, environment, hotclaude, open_lab
 
 if TYPE_CHECKING:
-    from hotclaude_kernel.modelserver import Request
+    from hotclaude_kernel.modelserver.request import Request
 
 PLACE = Path("/tmp/golden")
 WORK = PLACE / "work"

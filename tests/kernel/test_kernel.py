@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.modelserver import (
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import (
     Disconnect,
     Failure,
+    Gate,
     Hold,
     Reply,
-    Script,
     Text,
     ToolUse,
     Wait,
-    demo_model,
 )
-from hotclaude_kernel.modelserver.replies import Gate
+from hotclaude_kernel.modelserver.script import Script
 
 from ..conftest import Cell, Notebook, open_notebook, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
 pytestmark = pytest.mark.kernel
 
@@ -688,7 +688,7 @@ class TestStart:
     def test_the_process_is_started_before_ipykernel_is_imported(self, env: dict[str, str]) -> None:
         """`launching` is all that runs before; it must not drag in what it is to overtake."""
         code = (
-            "import sys, hotclaude_kernel.claude.launch as l\n"
+            "import sys, hotclaude_kernel.kernel.startup as l\n"
             "p = l.prespawn([])\n"
             "assert p.process.poll() is None\n"
             "assert 'ipykernel' not in sys.modules and 'IPython' not in sys.modules\n"

@@ -11,14 +11,15 @@ import jupyter_kernel_test
 import pytest
 
 from hotclaude_kernel.claude.launch import find_claude
-from hotclaude_kernel.modelserver import ModelServer, Reply, Text
+from hotclaude_kernel.modelserver.replies import Reply, Text
+from hotclaude_kernel.modelserver.server import ModelServer
 
 from ..conftest import isolated_env
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
 
-    from hotclaude_kernel.modelserver import Request
+    from hotclaude_kernel.modelserver.request import Request
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 

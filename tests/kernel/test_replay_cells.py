@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.modelserver import Reply, Script, Text, Thinking, ToolUse
+from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
+from hotclaude_kernel.modelserver.script import Script
 
 from ..conftest import open_notebook
 from ..notebooks.test_clients import executed, notebook_of
 
 if TYPE_CHECKING:
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
     from ..conftest import Cell, Notebook
 

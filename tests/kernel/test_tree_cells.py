@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotclaude_kernel.modelserver import (
-    Gate,
-    Hold,
-    ModelServer,
-    Reply,
-    Script,
-    ToolUse,
-    Usage,
-    demo_model,
-)
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import Gate, Hold, Reply, ToolUse, Usage
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.modelserver.server import ModelServer
 
 from ..conftest import Cell, Notebook, isolated_env, open_notebook, until
 from ..hostile import corpus
@@ -30,7 +24,7 @@ from ..hostile import corpus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotclaude_kernel.modelserver import Request
+    from hotclaude_kernel.modelserver.request import Request
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 

@@ -15,22 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.modelserver import (
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import (
     EMPTY,
     HTML,
     Answer,
     Disconnect,
     EndOfStream,
-    Exchange,
     Failure,
     Gate,
     Hold,
     Malformed,
-    ModelServer,
     Pause,
     Reply,
-    Request,
-    Script,
     Stall,
     StreamError,
     Text,
@@ -38,9 +35,10 @@ from hotclaude_kernel.modelserver import (
     ToolUse,
     Usage,
     Wait,
-    demo_model,
-    serve_in_thread,
 )
+from hotclaude_kernel.modelserver.request import Exchange, Request
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.modelserver.server import ModelServer, serve_in_thread
 from hotclaude_kernel.modelserver.stream import Due, events
 
 if TYPE_CHECKING:

@@ -14,13 +14,15 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
-from hotclaude_kernel.modelserver import Failure, Reply, Script, Text, demo_model
+from hotclaude_kernel.modelserver.demo import demo_model
+from hotclaude_kernel.modelserver.replies import Failure, Reply, Text
+from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.notebooks.markdown import MarkdownExporter
 
 from ..hostile import corpus
 
 if TYPE_CHECKING:
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 

@@ -13,10 +13,12 @@ import pytest
 from papermill.inspection import inspect_notebook
 
 from hotclaude_kernel import errors
-from hotclaude_kernel.claude.launch import NOTEBOOK_ENV
 from hotclaude_kernel.cli import main
 from hotclaude_kernel.errors import UsageError
-from hotclaude_kernel.modelserver import Failure, Hold, Script
+from hotclaude_kernel.kernel.startup import NOTEBOOK_ENV
+from hotclaude_kernel.modelserver.replies import Failure, Hold
+from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.notebooks import file
 from hotclaude_kernel.notebooks import run as headless
 
 from ..conftest import until
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hotclaude_kernel.modelserver import ModelServer
+    from hotclaude_kernel.modelserver.server import ModelServer
 
 KERNELSPEC = {"name": "hotclaude", "display_name": "Hot Claude", "language": "markdown"}
 PARAMETERS = ("%params topic=cats n=3", "parameters")
@@ -333,11 +335,11 @@ class TestPreparing:
         raw["cells"][2]["id"] = "c1"
         path = tmp_path / "nb.ipynb"
         path.write_text(json.dumps(raw))
-        ids = [cell.id for cell in headless.read(path).cells]
+        ids = [cell.id for cell in file.read(path).cells]
         assert ids[1] == "c1"
         assert len({*ids}) == 3
         # The same each time, and no other notebook's: cells are known by their ids.
-        assert ids == [cell.id for cell in headless.read(path).cells]
+        assert ids == [cell.id for cell in file.read(path).cells]
         assert not any(name.startswith("cell-") for name in ids)
 
     def test_the_kernel_is_not_told_which_notebook_it_is(self) -> None:

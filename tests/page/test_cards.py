@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotclaude_kernel.claude.frames import Block, ToolResult
+from hotclaude_kernel.claude.events import Block, ToolResult
 from hotclaude_kernel.page.cards import TITLE_CHARACTERS, Card, language_of
 from hotclaude_kernel.page.document import Aside
 from hotclaude_kernel.page.markdown import render as markdown

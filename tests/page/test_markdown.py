@@ -11,18 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotclaude_kernel.page.markdown import render as markdown
+from hotclaude_kernel.page.markdown import code
+from hotclaude_kernel.page.markdown import render as render_module
 from hotclaude_kernel.page.markdown.grammar import allows
-from hotclaude_kernel.page.markdown.render import (
-    Splitter,
-    definitions,
-    escape,
-    render,
-    tame,
-    visible,
-    without_ansi,
-    wrap,
-)
+from hotclaude_kernel.page.markdown.render import Splitter, definitions, render, tame, wrap
+from hotclaude_kernel.page.text import escape, visible, without_ansi
 
 from ..hostile import corpus, violations
 
@@ -254,7 +247,7 @@ class TestRender:
     def test_every_language_listed_has_a_lexer(self) -> None:
         from pygments.lexers import find_lexer_class_by_name
 
-        for language in markdown._LANGUAGES:
+        for language in code._LANGUAGES:
             assert find_lexer_class_by_name(language)
 
     def test_colours_keep_every_sign_of_the_code(self) -> None:
@@ -315,7 +308,7 @@ class TestRender:
         def fail() -> None:
             raise RecursionError
 
-        monkeypatch.setattr(markdown, "_renderer", fail)
+        monkeypatch.setattr(render_module, "_renderer", fail)
         assert render("<b>") == "<pre>&lt;b&gt;</pre>\n"
         assert "shown as source" in caplog.text
 
@@ -470,7 +463,7 @@ class TestLoading:
         code = (
             "import sys, hotclaude_kernel.page.markdown.render as m;"
             "m.Splitter().feed('# a\\n\\nb\\n');"
-            "m.definitions('a'); m.visible('a');"
+            "m.definitions('a');"
             "print([n for n in ('markdown_it', 'pygments', 'linkify_it') if n in sys.modules])"
         )
         done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hotclaude_kernel.claude.frames import (
+from hotclaude_kernel.claude.events import (
     Block,
     BlockStarted,
     Delta,
@@ -22,9 +22,11 @@ from hotclaude_kernel.claude.frames import (
     Retry,
     ToolResult,
 )
-from hotclaude_kernel.page import base as page_module
-from hotclaude_kernel.page.base import UPDATE_S, Page, SurrogateJoiner
-from hotclaude_kernel.page.notebook import ConsolePage, NotebookPage
+from hotclaude_kernel.page import throttle as page_module
+from hotclaude_kernel.page.base import Page, SurrogateJoiner
+from hotclaude_kernel.page.console import ConsolePage
+from hotclaude_kernel.page.notebook import NotebookPage
+from hotclaude_kernel.page.throttle import UPDATE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

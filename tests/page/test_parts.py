@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hotclaude_kernel.claude.frames import Retry, Usage, whole
+from hotclaude_kernel.claude.events import Retry, Usage
+from hotclaude_kernel.claude.frames import whole
 from hotclaude_kernel.errors import ApiError, Interrupted, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.page.parts import (
@@ -23,7 +24,9 @@ from hotclaude_kernel.page.parts import (
     retry_text,
     small,
 )
-from hotclaude_kernel.turns.turn import Clock, Prompt, Turn
+from hotclaude_kernel.page.text import visible
+from hotclaude_kernel.turns.prompt import Prompt
+from hotclaude_kernel.turns.turn import Clock, Turn
 
 from ..hostile import corpus, violations
 
@@ -59,7 +62,7 @@ class TestLines:
 
     @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
     def test_a_small_line_is_safe(self, text: str) -> None:
-        shown = small(markdown.visible(text))
+        shown = small(visible(text))
         inside = re.fullmatch(r"<div style=[^>]*>(.*)</div>", shown, re.DOTALL)
         assert inside
         assert "<" not in inside[1]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.claude.frames import Block
+from hotclaude_kernel.claude.events import Block
 from hotclaude_kernel.claude.session import PermissionRequest
 from hotclaude_kernel.page.cards import Card
-from hotclaude_kernel.questions.decide import Choice, LineAsker, Verdict, card_of, decide
+from hotclaude_kernel.questions.decide import Choice, Verdict, card_of, decide
+from hotclaude_kernel.questions.stdin import LineAsker
 
 from ..hostile import corpus, violations
 

@@ -14,17 +14,20 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from hotclaude_kernel.claude.frames import Usage, dumps
+from hotclaude_kernel.claude.events import Usage
+from hotclaude_kernel.claude.frames import dumps
 from hotclaude_kernel.errors import StoreError, StoreTooNew
-from hotclaude_kernel.notebooks.verify import store_faults
 from hotclaude_kernel.record import archive, cassette
 from hotclaude_kernel.record.leaks import lint
 from hotclaude_kernel.record.notebook import Record
+from hotclaude_kernel.record.notebooks import notebook_at
 from hotclaude_kernel.record.store import Finished, Store, settings_id
+from hotclaude_kernel.record.verify import store_faults
 from hotclaude_kernel.turns import identity
+from hotclaude_kernel.turns.prompt import Attachment, Prompt
+from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tape import events, kept
 from hotclaude_kernel.turns.tree import Node
-from hotclaude_kernel.turns.turn import Attachment, Prompt, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +58,7 @@ class Book:
 
     def __init__(self, store: Store, path: str | None = None) -> None:
         self.store = store
-        self.notebook = store.notebook(path).id
+        self.notebook = notebook_at(store, path).id
         self.nodes: list[Node] = []
 
     def add(

@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import hotclaude_kernel
-from hotclaude_kernel.claude.frames import (
+from hotclaude_kernel.claude.events import (
     Block,
     Delta,
     MessageStarted,
@@ -33,10 +33,11 @@ from hotclaude_kernel.turns.identity import (
     settings_values,
     turn_key,
 )
-from hotclaude_kernel.turns.turn import EFFORTS, PERMISSION_MODES, Attachment, Prompt, Settings
+from hotclaude_kernel.turns.prompt import Attachment, Prompt
+from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
 
 if TYPE_CHECKING:
-    from hotclaude_kernel.claude.frames import Event
+    from hotclaude_kernel.claude.events import Event
 
 brief = settings(deadline=None, max_examples=30)
 
@@ -567,11 +568,12 @@ class TestCanonicalResponse:
 
 #: Prints three digests of one turn; run where nothing is shared with this process.
 PROGRAM = """
-from hotclaude_kernel.claude.frames import Block, Result, ToolResult
+from hotclaude_kernel.claude.events import Block, Result, ToolResult
 from hotclaude_kernel.turns.identity import (
     canonical_response, node_digest, settings_digest, turn_key
 )
-from hotclaude_kernel.turns.turn import Attachment, Prompt, Settings
+from hotclaude_kernel.turns.prompt import Attachment, Prompt
+from hotclaude_kernel.turns.settings import Settings
 
 settings = Settings(
     model="opus", tools=tuple("hgfedcba"), allowed_tools=tuple("zyxwvuts"), system="Überall 😀",

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from hotclaude_kernel.claude.frames import Block, Result
+from hotclaude_kernel.claude.events import Block, Result
 from hotclaude_kernel.errors import ApiError, Interrupted, NotLoggedIn, PromptTooLong, TurnError
 from hotclaude_kernel.turns.outcome import failure
-from hotclaude_kernel.turns.turn import Clock, Prompt, Turn
+from hotclaude_kernel.turns.prompt import Prompt
+from hotclaude_kernel.turns.turn import Clock, Turn
 
 
 def turn(*kinds: str) -> Turn:

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.claude.frames import Block, MessageStarted
+from hotclaude_kernel.claude.events import Block, MessageStarted
 from hotclaude_kernel.errors import Interrupted
-from hotclaude_kernel.turns.turn import (
+from hotclaude_kernel.record.transcripts import transcript_path
+from hotclaude_kernel.turns.prompt import Attachment, Prompt
+from hotclaude_kernel.turns.settings import (
     EFFORTS,
     LIVE_SETTINGS,
     PERMISSION_MODES,
     RESTRICTED,
     RESTRICTED_LOCKS,
-    Attachment,
-    Clock,
-    Prompt,
     Settings,
-    Turn,
-    transcript_path,
 )
+from hotclaude_kernel.turns.turn import Clock, Turn
 
 if TYPE_CHECKING:
     from pathlib import Path

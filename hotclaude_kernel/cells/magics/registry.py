@@ -10,15 +10,17 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING
 
-from ...conversation.position import MODES, RERUNS
+from ...conversation.modes import MODES, RERUNS
 from ...errors import UsageError
-from ...turns.turn import EFFORTS, PERMISSION_MODES
-from ..lines import DEFAULT, Answer, Line, listed, split
+from ...page.words import listed
+from ...turns.settings import EFFORTS, PERMISSION_MODES
+from ..lines import Line, split
 from . import settings, status, tree
+from .answer import DEFAULT, Answer
 
 if TYPE_CHECKING:
     from ...conversation.conversation import Conversation
-    from ..lines import CellMagic, Magic
+    from .answer import CellMagic, Magic
 
 __all__ = ["MAGICS", "Answer", "Line", "find", "help_text", "run", "split", "values_of"]
 

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...conversation.position import MODES
+from ...conversation.modes import MODES
 from ...errors import UsageError
-from ...turns.turn import EFFORTS, PERMISSION_MODES
+from ...page.words import code, listed, table
+from ...turns.settings import EFFORTS, PERMISSION_MODES
 from .. import parameters
-from ..lines import DEFAULT, Answer, code, listed, table, takes_nothing, wrong
+from .answer import DEFAULT, Answer, takes_nothing, wrong
 
 if TYPE_CHECKING:
     from ...conversation.conversation import Conversation

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import HotClaudeError, UsageError
+from ...page.words import counted, table
 from ...record.database import MEMORY
 from ...turns import budget
-from ..lines import DEFAULT, Answer, counted, table, takes_nothing
+from .answer import DEFAULT, Answer, takes_nothing
 
 if TYPE_CHECKING:
     from ...claude.frames import Frame

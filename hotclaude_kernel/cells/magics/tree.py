@@ -7,12 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from ...claude.frames import whole
-from ...conversation.position import RERUNS
+from ...conversation.modes import RERUNS
 from ...errors import ControlError, Interrupted, UsageError
 from ...page import treeview
 from ...page.markdown import render as markdown
+from ...page.words import code, counted, listed, table
 from ...turns.tree import span
-from ..lines import Answer, code, counted, listed, table, takes_nothing, wrong
+from .answer import Answer, takes_nothing, wrong
 
 if TYPE_CHECKING:
     from ...claude.frames import Frame

@@ -13,6 +13,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..text import tame
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -219,32 +221,6 @@ def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 # Signs that lie about the text around them.
-
-CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
-BIDI = r"\u202a-\u202e\u2066-\u2069"
-TAGS = r"\U000e0000-\U000e007f"
-_ODD = re.compile(f"[{CONTROL}{BIDI}{TAGS}\ufff9-\ufffb]")
-
-
-def tame(text: str) -> str:
-    """Returns text of many lines with `\n` ends and its control and bidi signs made visible.
-
-    The change is sign by sign, so cutting a text and taming the pieces gives the same.
-    Direction marks (U+200E, U+200F) and joiners stay: right-to-left text and emoji need them.
-    """
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _ODD.sub(lambda match: spell(match[0]), text) if _ODD.search(text) else text
-
-
-def spell(sign: str) -> str:
-    """Returns a sign that can be seen in the place of one that cannot."""
-    code = ord(sign)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"⟨U+{code:04X}⟩"
 
 
 # Links.

@@ -4,29 +4,19 @@ JupyterLab trusts what a kernel emits: a script in `text/html` or `text/markdown
 user's server behind it. So the text is parsed here, raw HTML stays text, links are checked
 against a short list of schemes, pictures become links, and maths that could make links or
 attributes is shown as source. Parser and colours are loaded on first use: a kernel that starts
-should not pay for them. `blocks.py` holds the grammar, this module what becomes of it.
+should not pay for them. `grammar` holds the grammar, this module what becomes of it.
 """
 
 from __future__ import annotations
 
-import html
 import logging
 import re
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .grammar import (
-    BIDI,
-    CONTROL,
-    TAGS,
-    Splitter,
-    allows,
-    definitions,
-    grammar,
-    has_scheme,
-    spell,
-    tame,
-)
+from ..text import escape, tame
+from .code import fence
+from .grammar import Splitter, allows, definitions, grammar, has_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,17 +33,11 @@ __all__ = [
     "preload",
     "render",
     "tame",
-    "visible",
-    "without_ansi",
     "wrap",
 ]
 
 logger = logging.getLogger(__name__)
 
-#: A longer fence stays plain. Many lexers are quadratic in hostile code, in the length of a line
-#: and in a run of blank lines; within these bounds the worst one seen takes two seconds.
-LONGEST_COLOURED = 16_000
-_SLOW_TO_COLOUR = re.compile(r"[^\n]{500}|(?:[ \t]*\n){40}")
 
 #: More opening brackets than this in one paragraph cost quadratic time, so it stays unparsed.
 MOST_BRACKETS = 150
@@ -86,49 +70,12 @@ def wrap(fragment: str, extra_class: str = "") -> str:
     return f'<div class="{escape(names)}">{fragment}</div>'
 
 
-def escape(text: str) -> str:
-    """Returns text for an HTML text node or a quoted attribute."""
-    return html.escape(text, quote=True)
-
-
 def preload() -> None:
     """Loads parser and colours, so that the first answer does not wait for them."""
     render("`warm`\n\n```python\nwarm = 1\n```\n")
 
 
 # Labels and terminal text.
-
-_ANSI = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"  # titles, links; none begins inside another
-    r"[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-Z\\^-~]"
-)
-#: Kept in a label: a flag's tags, a joiner between two non-ASCII signs, the selector of a sign.
-_LABEL = re.compile(
-    r"\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
-    r"|(?<=[^\x00-\xbf\u2000-\u206f])[\u200c\u200d](?=[^\x00-\xbf\u2000-\u206f])"
-    r"|(?<=[^\x00-\xa8\u2000-\u206f])[\ufe00-\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)"
-    r"|(?<=[\u3400-\u9fff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
-    f"|([\\t\\r\\n{CONTROL}{BIDI}{TAGS}\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u2028\u2029\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
-    "\U000e0100-\U000e01ef])"
-)
-
-
-def visible(text: str) -> str:
-    """Returns a one-line label: no terminal escapes, every invisible or turning sign spelled out.
-
-    >>> visible("a\u202egpj.exe")
-    'a⟨U+202E⟩gpj.exe'
-    """
-    bare = _ANSI.sub("", text)
-    return _LABEL.sub(lambda match: spell(match[1]) if match[1] else match[0], bare)
-
-
-def without_ansi(text: str) -> str:
-    """Returns text of many lines, tamed, after its terminal escapes are taken out."""
-    return tame(_ANSI.sub("", text))
 
 
 # The renderer.
@@ -143,7 +90,7 @@ def _renderer() -> MarkdownIt:
     md.core.ruler.push("finish", _finish)
     rules: dict[str, Callable[[Sequence[Token], int, Any, Any], str]] = {
         "definition": _nothing,
-        "fence": _fence,
+        "fence": fence,
         "link_open": _link_open,
         "maths_block": _maths,
         "maths_inline": _maths,
@@ -320,73 +267,3 @@ def _holds_delimiter(tex: str) -> bool:
 
 
 # Fences, in the classes that jupyterlab_pygments' stylesheet colours in light and dark.
-
-#: Read by pygments' own lexers only: an unknown name would search installed packages.
-_LANGUAGE_NAMES = """
-awk bash bat batch bibtex c c++ clojure cmake console cpp css cuda cypher dart diff docker
-dockerfile elixir erlang f# fish fortran fsharp glsl go golang graphql haskell hs html http ini
-javascript jl js json json5 jsx julia kotlin latex lisp lua makefile matlab mysql nginx nim nix
-objc ocaml octave pascal perl php plpgsql postgres postgresql powershell properties proto
-protobuf ps1 py py3 pycon python python3 r rb rs ruby rust sass scala scheme scss sh shell sql
-sqlite3 swift tcl tex toml ts tsx typescript udiff v verilog vim vue wast wat xml yaml yml zig
-zsh
-"""
-#: Their own lexers look for a method at every line, to the end of the text: 43 s for 16 kB of `a`.
-_STAND_IN = dict.fromkeys(("c#", "cs", "csharp", "java", "groovy"), "typescript")
-_LANGUAGES = frozenset(_LANGUAGE_NAMES.split()) | _STAND_IN.keys()
-
-
-def _fence(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    token = tokens[index]
-    words = token.info.split(maxsplit=1)
-    language = words[0].lower() if words else ""
-    code = token.content
-    small = len(code) <= LONGEST_COLOURED and not _SLOW_TO_COLOUR.search(code)
-    shown = _coloured(code, language) if small and language in _LANGUAGES else escape(code)
-    return f'<div class="highlight"><pre><code>{shown}</code></pre></div>\n'
-
-
-@lru_cache(maxsize=32)
-def _coloured(code: str, language: str) -> str:
-    from pygments.lexers import get_lexer_by_name
-    from pygments.util import ClassNotFound
-
-    try:
-        name = _STAND_IN.get(language, language)
-        lexer = get_lexer_by_name(name, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return escape(code)
-    runs: list[tuple[str, list[str]]] = []
-    for kind, text in lexer.get_tokens(code):
-        name = _css_class(kind)
-        if not runs or runs[-1][0] != name:
-            runs.append((name, []))
-        runs[-1][1].append(text)
-    return "".join(
-        f'<span class="{name}">{escape("".join(texts))}</span>' if name else escape("".join(texts))
-        for name, texts in runs
-    )
-
-
-@cache
-def _css_class(kind: Any) -> str:
-    """Returns the shortest class that the stylesheet colours this kind of token with.
-
-    Names and errors stay plain. It has no colours for diffs: red is its string, green its number.
-    """
-    from pygments.token import Token
-
-    classes = (
-        (Token.Comment, "c"),
-        (Token.Keyword, "k"),
-        (Token.Literal.String, "s"),
-        (Token.Literal.Number, "m"),
-        (Token.Operator.Word, "ow"),
-        (Token.Operator, "o"),
-        (Token.Punctuation, "p"),
-        (Token.Generic.Deleted, "s"),
-        (Token.Generic.Inserted, "m"),
-        (Token.Generic.Heading, "k"),
-        (Token.Generic.Subheading, "k"),
-    )
-    return next((name for root, name in classes if kind in root), "")

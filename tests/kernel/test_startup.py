@@ -11,9 +11,9 @@ import pytest
 from jupyter_core.paths import jupyter_config_path
 
 from hotclaude_kernel.claude import launch
-from hotclaude_kernel.claude.launch import configured
+from hotclaude_kernel.kernel.startup import configured
 from hotclaude_kernel.record import resume
-from hotclaude_kernel.turns.turn import Settings
+from hotclaude_kernel.turns.settings import Settings
 
 ARGV = ["-f", "/run/kernel-1.json"]
 

@@ -1,0 +1,38 @@
+"""`hotclaude install`: the kernelspec."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def install(options: argparse.Namespace, rest: list[str]) -> int:
+    """Register the kernel under this very Python, for Jupyters of other environments."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    prefix = sys.prefix if options.sys_prefix else options.prefix
+    with tempfile.TemporaryDirectory() as temporary:
+        spec = Path(temporary, "hotclaude")
+        shutil.copytree(kernelspec_path(), spec)
+        kernel = json.loads((spec / "kernel.json").read_text(encoding="utf-8"))
+        kernel["argv"][0] = sys.executable
+        (spec / "kernel.json").write_text(json.dumps(kernel, indent=2) + "\n", encoding="utf-8")
+        where = KernelSpecManager().install_kernel_spec(
+            str(spec), "hotclaude", user=prefix is None, prefix=prefix
+        )
+    print(f"Installed the kernel Hot Claude in {where}")
+    return 0
+
+
+def kernelspec_path() -> Path:
+    """Return the kernelspec: of the installed package, or of the source tree."""
+    installed = Path(sys.prefix, "share", "jupyter", "kernels", "hotclaude")
+    source = Path(__file__).parents[2] / "kernelspec"
+    return source if (source / "kernel.json").exists() else installed

@@ -1,0 +1,127 @@
+"""The page of a console: plain text as it comes."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from .base import Output, Page
+from .cards import Card
+from .parts import Data, first_line, report_bundle
+from .text import without_ansi
+from .throttle import UPDATE_S, Throttle
+
+if TYPE_CHECKING:
+    from ..claude.events import Block, ToolResult
+
+
+class ConsolePage(Page):
+    """The answer as plain text, for front ends that show nothing else and change nothing."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self._due: list[str] = []
+        self._throttle = Throttle(self._flush)
+        self._open_line = False
+        self._said = ""
+        self._cards: dict[str, Card] = {}
+
+    def text(self, text: str) -> None:
+        """Continue the answer."""
+        self._write(text)
+
+    def text_ended(self) -> None:
+        """End the line."""
+        self._line("")
+
+    def retract(self) -> None:
+        """What stands on a console stays; say that it is void."""
+        self._line("[the answer above broke off and is void; it begins again]")
+
+    def status(self, text: str) -> None:
+        """Say only what a reader must know of a wait; the rest would be noise in a scroll."""
+        kind = text.split()[0] if text else ""
+        if kind in ("The", "No") and kind != self._said:
+            self._line(f"[{text}]")
+        self._said = kind
+
+    def notice(self, text: str) -> None:
+        """Write a line."""
+        self._line(f"[{text}]")
+
+    def tool_started(self, block: Block) -> None:
+        """Write the call as a line."""
+        card = Card(block)
+        self._cards[str(block.content.get("id", ""))] = card
+        self._line(f"[{card.line}]")
+
+    def tool_ended(self, result: ToolResult) -> None:
+        """Write how a failed call failed."""
+        if result.is_error:
+            self._line(f"[failed: {first_line(result.text)}]")
+
+    def nested(self, block: Block) -> None:
+        """Write a subagent's calls as lines."""
+        if block.kind == "tool_use":
+            self._line(f"[  {Card(block).line}]")
+
+    def asking(self, tool_use_id: str) -> None:
+        """Write all of what the question is about."""
+        if card := self._cards.get(tool_use_id):
+            card.wait()
+            for section in card.sections():
+                self._line(section.source().strip())
+        self._throttle.fire(UPDATE_S)
+
+    def decided(self, tool_use_id: str, decision: str) -> None:
+        """Write the decision."""
+        self._line(f"[{decision}]")
+
+    def card(self, tool_use_id: str) -> Card | None:
+        """Return the card of a tool use that was named; a plan stands on it."""
+        return self._cards.get(tool_use_id)
+
+    def note(self, text: str) -> None:
+        """Write a line of ours."""
+        self._line(f"[{text}]")
+        self._throttle.fire(UPDATE_S)
+
+    def report(self, source: str) -> None:
+        """Display Markdown of ours: consoles print it as it stands, which is readable."""
+        self._throttle.fire(UPDATE_S)
+        self._output.show(report_bundle(source), uuid.uuid4().hex)
+
+    def display(self, data: Data) -> None:
+        """Display a bundle of ours: consoles print its plain text."""
+        self._throttle.fire(UPDATE_S)
+        self._output.show(data, uuid.uuid4().hex)
+
+    def value(self, text: str) -> None:
+        """Show a value that was asked for."""
+        self._throttle.fire(UPDATE_S)
+        self._output.result(text)
+
+    def clear(self) -> None:
+        """Take away what the cell has shown, where the console can."""
+        self._output.clear()
+
+    def close(self) -> None:
+        """Write what is due."""
+        self._throttle.cancel()
+        self._flush()
+
+    def _line(self, text: str) -> None:
+        start = "\n" if self._open_line else ""
+        self._write(f"{start}{text}\n" if text else start)
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._due.append(without_ansi(text))
+            self._open_line = not text.endswith("\n")
+            self._throttle.poke(UPDATE_S)
+
+    def _flush(self) -> None:
+        if self._due:
+            self._output.stream("".join(self._due))
+            self._due.clear()

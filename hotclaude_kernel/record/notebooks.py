@@ -1,0 +1,187 @@
+"""Notebooks in the record: which there are, where each stands, who holds it, what it has spent."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..claude.events import Usage
+from ..claude.processes import runs
+from ..turns.tree import MAIN, SNIPPET, Branches, Node
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from .database import Database
+
+NODE = """
+    select t.id, t.parent, t.number, substr(t.prompt, 1, ?), t.status, ?, t.key, t.node,
+           t.settings, t.uuid, t.ended, t.input_tokens, t.cache_read_tokens, t.cache_write_tokens,
+           t.output_tokens, t.cost_usd, t.context_window, t.compacted
+    from turn t
+"""
+NODES = (
+    NODE.replace("?, t.key", "m.cell_id, t.key")
+    + "join member m on m.turn = t.id where m.notebook = ? order by t.id"
+)
+USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notebook:
+    """What the record knows of a notebook."""
+
+    id: int
+    path: str | None
+    branches: Branches
+    holders: dict[str, str] = field(default_factory=dict)
+
+
+def notebook_at(store: Database, path: str | None) -> Notebook:
+    """Return the notebook at a path, an empty one where nothing is known of it."""
+    with store.write() as db:
+        if path is not None:
+            db.execute(
+                "insert into notebook (path, branch) values (?, ?) on conflict do nothing",
+                (path, MAIN),
+            )
+            (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
+        else:
+            at = db.execute("insert into notebook (branch) values (?)", (MAIN,)).lastrowid
+        return _load(db, int(at))
+
+
+def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
+    """Return the notebook with the newest turn of these cells, `None` where none knows any."""
+    with store.read() as db:
+        row = db.execute(
+            "select notebook from member where cell_id in (select value from json_each(?))"
+            " order by turn desc limit 1",
+            (json.dumps(list(cells)),),
+        ).fetchone()
+        return _load(db, row[0]) if row else None
+
+
+def _load(db: sqlite3.Connection, at: int) -> Notebook:
+    path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
+    nodes = [node_of(row) for row in db.execute(NODES, (SNIPPET, at))]
+    branches = dict(db.execute("select name, turn from branch where notebook = ?", (at,)))
+    marks = dict(db.execute("select name, turn from checkpoint where notebook = ?", (at,)))
+    holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
+    tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
+    return Notebook(id=at, path=path, branches=tree, holders=dict(holders))
+
+
+def move(store: Database, notebook: int, path: str | None) -> None:
+    """Note that a notebook lies elsewhere now; what was noted of that place gives way."""
+    with store.write() as db:
+        db.execute("update notebook set path = null where path = ?", (path,))
+        db.execute("update notebook set path = ? where id = ?", (path, notebook))
+
+
+def copy_members(store: Database, notebook: int, branches: Branches) -> None:
+    """Make all turns of another notebook this one's too."""
+    with store.write() as db:
+        db.executemany(
+            "insert into member values (?, ?, ?) on conflict do nothing",
+            [(notebook, node.id, node.cell_id) for node in branches.nodes.values()],
+        )
+
+
+def write_branches(store: Database, notebook: int, branches: Branches, kernel: str) -> None:
+    """Record all names, where they stand, and which one this kernel is on."""
+    with store.write() as db:
+        for table, names in (
+            ("branch", branches.branches),
+            ("checkpoint", branches.checkpoints),
+        ):
+            db.executemany(
+                f"insert into {table} values (?, ?, ?)"
+                " on conflict do update set turn = excluded.turn",
+                [(notebook, name, at) for name, at in names.items()],
+            )
+        db.execute("update notebook set branch = ? where id = ?", (branches.current, notebook))
+        db.execute("delete from holder where kernel = ?", (kernel,))
+        db.execute(
+            "insert into holder values (?, ?, ?)"
+            " on conflict do update set kernel = excluded.kernel",
+            (notebook, branches.current, kernel),
+        )
+
+
+def hold(store: Database, notebook: int, branch: str, kernel: str) -> bool:
+    """Take a branch for this kernel; return whether it was free."""
+    with store.write() as db:
+        row = db.execute(
+            "select kernel from holder where notebook = ? and branch = ?", (notebook, branch)
+        ).fetchone()
+        if row and row[0] != kernel and runs(row[0]):
+            return False
+        db.execute("delete from holder where kernel = ?", (kernel,))
+        db.execute("insert or replace into holder values (?, ?, ?)", (notebook, branch, kernel))
+        return True
+
+
+def release(store: Database, kernel: str) -> None:
+    """Let go of what a kernel holds, and forget its processes."""
+    with store.write() as db:
+        db.execute("delete from holder where kernel = ?", (kernel,))
+
+
+def spend(store: Database, notebook: int, usage: Usage) -> None:
+    """Note what a turn used, finished or not."""
+    tokens = usage.prompt_tokens + usage.output_tokens
+    with store.write() as db:
+        row = (notebook, time.time(), tokens, usage.cost_usd)
+        db.execute("insert into spending values (?, ?, ?, ?)", row)
+
+
+def spent(store: Database, notebook: int) -> tuple[int, float]:
+    """Return the tokens and the dollars (list price) that a notebook has used."""
+    sums = "select coalesce(sum(tokens), 0), coalesce(sum(cost_usd), 0.0) from spending"
+    with store.read() as db:
+        tokens, cost = db.execute(f"{sums} where notebook = ?", (notebook,)).fetchone()
+    return int(tokens), float(cost)
+
+
+# --- membership ---
+
+
+def join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) -> None:
+    """Make a turn one of the notebook's; a cell that is not given keeps what is there."""
+    db.execute(
+        "insert into member values (?, ?, ?)"
+        " on conflict do update set cell_id = coalesce(excluded.cell_id, cell_id)",
+        (notebook, turn, cell_id),
+    )
+
+
+def put_branch(db: sqlite3.Connection, notebook: int, name: str, at: int | None) -> None:
+    """Stand a branch on a turn, or before the first one."""
+    db.execute(
+        "insert into branch values (?, ?, ?) on conflict do update set turn = excluded.turn",
+        (notebook, name, at),
+    )
+
+
+def node_of(row: Sequence[Any]) -> Node:
+    """Return the node that a row of `NODE` or `NODES` holds."""
+    usage = dict(zip(USAGE, row[11:16], strict=True))
+    return Node(
+        id=row[0],
+        parent=row[1],
+        number=row[2],
+        prompt=row[3],
+        status=row[4],
+        cell_id=row[5],
+        key=row[6],
+        digest=row[7],
+        settings=row[8],
+        uuid=row[9],
+        ended=row[10],
+        usage=Usage(**usage, context_window=row[16]),
+        compacted=bool(row[17]),
+    )

@@ -1,0 +1,55 @@
+"""Whether what is recorded is what it says it is."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from zlib import decompress
+from zlib import error as zlib_error
+
+from ..errors import StoreError
+from . import archive, queries
+from .archive import UNREADABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .store import Store
+
+
+def store_faults(store: Store) -> Iterator[str]:
+    """Yield what is wrong in a record: in the file, in its blobs, in what names its turns."""
+    with store.read() as db:
+        for (said,) in db.execute("pragma integrity_check").fetchall():
+            if said != "ok":
+                yield f"the file: {said}"
+        for table, *_ in db.execute("pragma foreign_key_check").fetchall():
+            yield f"the table {table}: a row names another one that is not there"
+        digests = [name for (name,) in db.execute("select digest from blob")]
+    for name in digests:
+        if fault := _blob_fault(store, name):
+            yield f"blob {name[:12]}: {fault}"
+    for at in queries.all_turns(store):
+        yield from _turn_faults(store, at)
+
+
+def _blob_fault(store: Store, name: str) -> str:
+    with store.read() as db:
+        (data,) = db.execute("select data from blob where digest = ?", (name,)).fetchone()
+    try:
+        content = decompress(data)
+    except zlib_error as error:
+        return f"it can't be read ({error})"
+    return "" if blake2b(content, digest_size=16).hexdigest() == name else "it is another one"
+
+
+def _turn_faults(store: Store, at: int) -> Iterator[str]:
+    try:
+        turn = archive.turn_at(store, at)
+    except (StoreError, zlib_error, *UNREADABLE) as error:
+        yield f"turn {at}: it can't be read ({error})"
+        return
+    if fault := turn.fault():
+        config = turn.settings.mcp_config
+        changed = " (or its MCP configuration has changed since)" if config else ""
+        yield f"turn {turn.number} ({turn.node[:12]}): {fault}{changed}"

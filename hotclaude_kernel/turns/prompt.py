@@ -1,0 +1,42 @@
+"""What is asked: a text, and the images that go with it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..claude.frames import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An image that goes with a prompt."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+    @property
+    def block(self) -> Frame:
+        """The image as a content block."""
+        encoded = base64.b64encode(self.data).decode("ascii")
+        source = {"type": "base64", "media_type": self.media_type, "data": encoded}
+        return {"type": "image", "source": source}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What is asked: the text as it is sent, and the cell that asks it (where one is known)."""
+
+    text: str
+    cell_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def content(self) -> str | list[Frame]:
+        """What goes into the user frame."""
+        if not self.attachments:
+            return self.text
+        return [{"type": "text", "text": self.text}, *(a.block for a in self.attachments)]

@@ -52,7 +52,7 @@ FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
 class Prespawned:
     """A process that was started before anyone asked, and how it was started.
 
-    `turn` is the recorded turn that it goes on from, `file` the transcript made for it; a new
+    `node` is the recorded turn that it goes on from, `file` the transcript made for it; a new
     conversation has neither.
     """
 
@@ -62,13 +62,13 @@ class Prespawned:
         session_id: str,
         *,
         cwd: str,
-        turn: int | None = None,
+        node: str | None = None,
         file: str = "",
     ) -> None:
         self.flags = flags
         self.cwd = cwd
         self.session_id = session_id
-        self.turn = turn
+        self.node = node
         self.file = file
         self.token = new_token()
         where = ("--resume", file) if file else ("--session-id", session_id)

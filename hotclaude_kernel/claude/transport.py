@@ -1,6 +1,6 @@
 """The one seam to the `claude` process: frames in, frames out, a bounded end.
 
-The process is started by `launching`, possibly before there was an event loop; `ProcessTransport`
+The process is started by `launch`, possibly before there was an event loop; `ProcessTransport`
 takes it over.
 """
 
@@ -54,7 +54,13 @@ class Transport(Protocol):
 
 
 def spawn(argv: Sequence[str], cwd: str, token: str = "") -> subprocess.Popen[bytes]:
-    """Start a process (see `launching.start_process`). Raises `ClaudeUnusable` if it can't be."""
+    """Start a process (see `launch.start_process`), on the main thread only.
+
+    Raises `ClaudeUnusable` if it can't be started.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # The process would get its parent-death signal when this thread ends.
+        raise RuntimeError("claude is started on the main thread only")
     if not Path(cwd).is_dir():
         raise ClaudeUnusable(
             f"The working directory {cwd} is gone",

@@ -60,8 +60,8 @@ async def _hot(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:
             await conversation.ask(Prompt(text=QUESTION), lambda _: None)
     finally:
         await conversation.close()
-    clocks = [turn.clock for turn in conversation.turns[1:]]
-    return [(clock.first_text_s or clock.total_s, clock.total_s) for clock in clocks]
+    asked = conversation.turns[1:]
+    return [(turn.first_text_s or turn.total_s, turn.total_s) for turn in asked]
 
 
 def _cold(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:

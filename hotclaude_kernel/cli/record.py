@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..notebooks.file import Notebook
-    from ..record.archive import Recorded
+    from ..turns.turn import Recorded
 
 LOGGED = 20  # turns that `logs` lists
 
@@ -94,7 +94,7 @@ def export(options: argparse.Namespace) -> int:
             return 1
     _write(target, text)
     if options.stamp:
-        head = next(turn for turn in cassette.read(text) if turn.node == nodes[-1])
+        head = next(turn for turn in cassette.read(text) if turn.node.id == nodes[-1])
         branch = stand.branch if stand is not None else ""
         _stamp(notebook, head, branch=branch, tape=target, digest=cassette.digest(text))
     print(f"{text.count(chr(10)) - 1} turns written to {target}")
@@ -122,7 +122,7 @@ def _stamp(notebook: Notebook, head: Recorded, *, branch: str, tape: Path, diges
     versions = {"hotclaude": __version__, "cli": head.cli, "python": platform.python_version()}
     stamp: dict[str, Any] = {
         "v": 1,
-        "head": head.node,
+        "head": head.node.id,
         "cassette": {"path": relative, "digest": digest},
         "versions": versions,
     }
@@ -211,13 +211,13 @@ def _recorded(options: argparse.Namespace) -> Store:
 def logs(options: argparse.Namespace) -> int:
     """List the newest turns, the newest last."""
     paths = _paths(Path(options.notebook)) if options.notebook else None
-    for turn in queries.newest(_recorded(options), options.n, paths):
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(turn.ended))
-        tokens = f"{turn.tokens:,} tokens"
-        state = "" if turn.status == "ok" else f"  ({turn.status})"
-        asked = next(iter(turn.prompt.strip().splitlines()), "")
-        columns = (when, turn.node[:8], Path(turn.notebook).name or "-", f"turn {turn.number}")
-        _print(["  ".join((*columns, turn.model, tokens, asked)) + state])
+    for node, notebook in queries.newest(_recorded(options), options.n, paths):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(node.ended))
+        tokens = f"{node.usage.prompt_tokens + node.usage.output_tokens:,} tokens"
+        state = "" if node.status == "ok" else f"  ({node.status})"
+        asked = next(iter(node.prompt.strip().splitlines()), "")
+        columns = (when, node.id[:8], Path(notebook).name or "-", f"turn {node.number}")
+        _print(["  ".join((*columns, node.model, tokens, asked)) + state])
     return 0
 
 
@@ -228,18 +228,20 @@ def show(options: argparse.Namespace) -> int:
     if not found:
         raise UsageError(f"No turn begins with {options.turn}", hint="`hotclaude logs` lists some.")
     if len(found) > 1:
-        names = ", ".join(archive.turn_at(store, at).node for at in found[:5])
-        raise UsageError(f"Several turns begin with {options.turn}", hint=f"Such as {names}.")
-    for at in archive.lineage(store, found):
-        print(without_ansi(_markdown(archive.turn_at(store, at))))
+        raise UsageError(
+            f"Several turns begin with {options.turn}", hint=f"Such as {', '.join(found[:5])}."
+        )
+    for node in archive.lineage(store, found):
+        print(without_ansi(_markdown(store.turn(node))))
     return 0
 
 
 def _markdown(turn: Recorded) -> str:
-    quoted = "".join(f"> {line}".rstrip() + "\n" for line in turn.prompt.splitlines())
+    node = turn.node
+    quoted = "".join(f"> {line}".rstrip() + "\n" for line in turn.prompt.text.splitlines())
     said = "".join(data.get("text/markdown", "") for data in shown(turn.frames)).strip()
-    head = f"## Turn {turn.number}\n\nnode {turn.node}, key {turn.key}, {turn.model}"
-    ended = "" if turn.status == "ok" else f"\n\n*{turn.status}*"
+    head = f"## Turn {node.number}\n\nnode {node.id}, key {node.key}, {node.model}"
+    ended = "" if node.status == "ok" else f"\n\n*{node.status}*"
     return f"{head}\n\n{quoted}\n{said}{ended}\n"
 
 

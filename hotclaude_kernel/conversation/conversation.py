@@ -1,72 +1,101 @@
-"""The conversation of a notebook: where in the tree a cell is asked, and what its turn became.
+"""The conversation of a notebook: each prompt is asked at a place in its tree, or replayed there.
 
 A cell that has a turn already is asked again in its place: the conversation is rewound to just
-before it, and what followed stays as a branch. Processes come and go under it (see `pool`); a turn
-that did not finish is in no history, and nothing is started afresh without a word.
+before it, and what followed stays as a branch (see `position`). Processes come and go under it
+(see `pool`). A turn that did not finish is in no history, and nothing is started afresh without a
+word.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..claude.events import Decided, ModeChanged, Result, TurnStarted, Usage
-from ..claude.session import Session
-from ..errors import (
-    ApiError,
-    Crashed,
-    Interrupted,
-    ProcessDied,
-    PromptTooLong,
-    StoreError,
-    TransportError,
-    TurnError,
-)
+from ..claude.events import Block, ModeChanged, Notice, TurnStarted, Usage
+from ..errors import PromptTooLong, StoreError, UsageError
 from ..pool import orphans
-from ..pool.warm import Held
-from ..record.notebook import about, finish
-from ..turns import budget, identity
-from ..turns.outcome import failure
-from ..turns.tape import Tape, events
-from ..turns.turn import Clock, Turn
-from . import misses, stall
-from .position import Standing
-from .replay import RecordedTransport
+from ..pool.pool import Pool
+from ..pool.warm import Limits, Place
+from ..record.notebook import Record
+from ..turns import budget
+from ..turns.turn import Turn
+from . import misses, settings
+from .live import Live, dollars
+from .position import Position
+from .replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from typing import Any
 
     from ..claude.events import Event
+    from ..claude.launch import Prespawned
+    from ..claude.session import Greeting, Session
     from ..pool.warm import Warm
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
+    from ..turns.tree import Branches
+    from .live import Permit
+    from .position import Asking
 
-INTERRUPT_S = 2.0  # an interrupt takes 10 ms; a process that does not stop by then is ended
 KEPT_TURNS = 30  # of which the events stay in memory; the record has those of all
 
 
-class Conversation(Standing):
+class Conversation:
     """Turns of one notebook's conversation, asked of one process at a time.
 
-    `turns` are those of this kernel's life. `stall_timeout_s` bounds how long the API may be silent
-    while it owes an answer.
+    `turns` are those of this kernel's life. `mode` says when a turn is replayed and when it is
+    recorded, `pace` at which a recorded one is played. `permit` answers the permission requests of
+    the turn that is running. `stall_timeout_s` bounds how long the API may be silent while it owes
+    an answer.
     """
 
-    def __init__(self, settings: Settings, *, stall_timeout_s: float = 60.0, **where: Any) -> None:
-        super().__init__(settings, **where)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        binary: str = "",
+        stall_timeout_s: float = 60.0,
+        prespawned: Prespawned | None = None,
+        notebook: str | None = None,
+        store: str = "",
+        limits: Limits | None = None,
+        rerun: str = "fork",
+        mode: str = "new_episodes",
+    ) -> None:
+        self.record = Record(notebook, store=store)
+        self.position = Position(self.record, settings, rerun=rerun)
+        self.pool = Pool(self.record, binary=binary, limits=limits, prespawned=prespawned)
         self.turns: list[Turn] = []
+        self.mode = mode
+        self.pace = "instant"
+        self.permit: Permit | None = None
         self.stall_timeout_s = stall_timeout_s
-        self.pace = "instant"  # at which a recorded turn is played
-        self._interrupting = False
-        self._replaying: Session | None = None
+        self.budget = budget.Budget()
+        self.parameters: dict[str, Any] = {}  # what prompts are rendered with
+        self.greeting: Greeting | None = None
+        self.model = ""
+        self.tools: tuple[str, ...] = ()
+        self._asking: Live | Replay | None = None
+        self._met: Warm | None = None  # the process that was leased last
+        self._half: Turn | None = None  # a turn that was lost with its process
 
     @property
-    def running(self) -> bool:
-        """Whether a turn is being answered, or replayed."""
-        return self._replaying is not None or super().running
+    def branches(self) -> Branches:
+        """The tree, and where in it the conversation stands."""
+        return self.record.branches
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the next turn."""
+        return self.position.settings
+
+    @property
+    def place(self) -> Place:
+        """Where a process is wanted for the next turn."""
+        return self.position.place
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -89,98 +118,134 @@ class Conversation(Standing):
         was sent.
         """
         self.recognise(prompt.cell_id)
-        self._interrupting = False
-        recorded = self._recorded(prompt, again=again)
-        if recorded is not None:
+        asking = self.position.asked(prompt)
+        node = self._recorded(prompt, asking, again=again)
+        if node is not None:
             placed(False)
-            return await self._replay(prompt, recorded, show)
-        self._guard(prompt)
-        self.rewind(prompt.cell_id)
-        self._say_goes_on()
+            return await self._replay(prompt, asking, node, show)
+        self._guard(prompt, asking)
+        self.position.rewind(prompt.cell_id)
+        self.position.say_goes_on()
         placed(True)
-        warm, turn = await self._begin(prompt)
-        while True:
-            try:
-                result = await self._run(warm, turn, show)
-            except ProcessDied as death:
-                if turn.events or turn.session_pid != warm.session.pid:
-                    raise self._crashed(warm, turn, death) from death
-                # It was dead before and never took the prompt; once, a new process is asked.
-                warm = await self._replace(warm, turn)
-            else:
-                return await self._end(warm, turn, result)
+        return await self._ask_live(prompt, asking, show)
+
+    async def _ask_live(
+        self, prompt: Prompt, asking: Asking, show: Callable[[Event], None]
+    ) -> Turn:
+        turn = self._new_turn(prompt, asking)
+        self.pool.home = self.place
+        live = self._asking = Live(
+            self.pool,
+            self.place,
+            turn,
+            self._noting(show),
+            permit=self.permit,
+            met=self._meet,
+            stall_timeout_s=self.stall_timeout_s,
+        )
+        try:
+            await live.ask()
+        finally:
+            self._asking = None
+            self._follow(turn)
+        if turn.error is not None:
+            raise turn.error
+        return turn
+
+    def _new_turn(self, prompt: Prompt, asking: Asking, *, replayed: bool = False) -> Turn:
+        turn = Turn(
+            prompt=prompt,
+            uuid=str(uuid.uuid4()),
+            number=asking.number,
+            key=asking.key,
+            settings=asking.settings,
+            replayed=replayed,
+        )
+        self.turns.append(turn)
+        for old in self.turns[-KEPT_TURNS - 1 : -KEPT_TURNS]:
+            old.events = []
+        return turn
+
+    def _follow(self, turn: Turn) -> None:
+        """Go where a live turn leads: onto it, or on without it in a new process."""
+        if turn.status == "running":
+            self.turns.remove(turn)  # nothing was sent
+            return
+        if turn.usage != Usage():
+            self.record.spend(turn.usage)
+        if turn.recorded is not None:
+            self.record.add(turn.recorded, keep=self.mode != "off")
+            self.position.new = False
+        self.pool.home = self.place
+        if turn.lost:
+            self._half = turn
+            self.warm()
+
+    def _noting(self, show: Callable[[Event], None]) -> Callable[[Event], None]:
+        def take(event: Event) -> None:
+            self._note(event)
+            show(event)
+
+        return take
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case TurnStarted():
+                self.model, self.tools = event.model, event.tools
+            case ModeChanged():
+                mode = event.mode
+                self.position.settings = self.settings.changed(permission_mode=mode)
 
     # --- replaying -------------------------------------------------------------------------------
 
-    def _recorded(self, prompt: Prompt, *, again: bool) -> int | None:
+    def _recorded(self, prompt: Prompt, asking: Asking, *, again: bool) -> str | None:
         """Return the recorded turn that answers a prompt, `None` if it is to be asked.
 
         Raises `ReplayMiss` where there is none and none may be asked.
         """
         if self.mode in ("off", "all") or (again and self.mode != "none"):
             return None
-        before = self.before(prompt.cell_id)
-        settings = self._settings_after(before)
-        key = identity.turn_key(
-            parent=before.digest if before else None, prompt=prompt, settings=settings
-        )
-        found = self.record.find(key)
+        found = self.record.find(asking.key.turn)
         if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
-            raise misses.explained(self.record, before, prompt, settings, mode=self.mode)
+            before, asked = asking.before, asking.settings
+            raise misses.explained(self.record, before, prompt, asked, mode=self.mode)
         return found
 
-    async def _replay(self, prompt: Prompt, at: int, show: Callable[[Event], None]) -> Turn:
-        """Play a recorded turn by the code that reads a live one, and stand on it."""
-        before = self.before(prompt.cell_id)
-        node, recording = self.record.recording(at, prompt.cell_id)
-        turn = Turn(
-            prompt=prompt,
-            settings=self._settings_after(before),
-            uuid=str(uuid.uuid4()),
-            clock=Clock(hot=False),
-            number=node.number,
-            priced=recording.priced,
-            replayed=True,
-        )
-        self._add(turn)
-        transport = RecordedTransport(
-            recording.frames, recording.deltas, paced=self.pace == "recorded"
-        )
-        session = Session(transport)
-        self._replaying = session
+    async def _replay(
+        self, prompt: Prompt, asking: Asking, node: str, show: Callable[[Event], None]
+    ) -> Turn:
+        """Play a recorded turn to the page that shows live ones, and stand on it."""
+        of = self.record.recorded(node, prompt.cell_id)
+        turn = self._new_turn(prompt, asking, replayed=True)
+        turn.priced = of.priced
+        replay = self._asking = Replay(turn, of, show, paced=self.pace == "recorded")
         try:
-            await session.start()
-            async for event in session.send(prompt.content, turn.uuid):
-                turn.take(event)
-                show(event)
-                if isinstance(event, Result) and (error := failure(event, turn)):
-                    turn.end("interrupted", error)
-                    raise error
+            await replay.play()
         finally:
-            self._replaying = None
-            await session.close()
-        self.settings = turn.settings
+            self._asking = None
+        self.position.settings = turn.settings
         for event in turn.events:
             self._note(event)
-        turn.usage, turn.node = node.usage, node.id
-        turn.end("ok")
-        turn.clock = Clock(
-            hot=False, sent=0.0, first_text=recording.first_text_s, ended=recording.total_s
-        )
-        turn.about = about(node, before, turn.settings, model=recording.model, cli=recording.cli)
-        self.branches.stand(before.id if before else None)
-        self.record.join(node)
-        self._new = False
+        self.branches.stand(asking.before.id if asking.before else None)
+        self.record.join(of.node)
+        self.position.new = False
         return turn
 
-    # --- before it, and while it runs ------------------------------------------------------------
+    def events_of(self, turn: Turn) -> list[Event]:
+        """Return the events of a finished turn, from its recording if they are not in memory."""
+        return turn.events or (turn.recorded.events if turn.recorded else [])
 
-    def _guard(self, prompt: Prompt) -> None:
+    # --- before it is asked ----------------------------------------------------------------------
+
+    def recognise(self, cell_id: str | None) -> None:
+        """Learn from the first cell which notebook this is, and where it goes on."""
+        self.position.recognise(cell_id)
+
+    def _guard(self, prompt: Prompt, asking: Asking) -> None:
         """Refuse what can't fit (the process would compact the conversation away to try), and what
         costs too much.
         """
-        before = self.before(prompt.cell_id)
-        usage = before.usage if before else None
+        usage = asking.before.usage if asking.before else None
         tokens = len(prompt.text) // budget.CHARACTERS_PER_TOKEN
         if usage and usage.context_window and tokens > usage.context_window:
             raise PromptTooLong(
@@ -195,188 +260,161 @@ class Conversation(Standing):
         if self.budget.limited:
             budget.check(self.budget, self.record.spent(), budget.expected(before, text))
 
-    def decided(self, decided: Decided) -> None:
-        """Note what the user decided in the running turn."""
-        turn = self.turns[-1]
-        turn.events.append(decided)
-        if turn.tape is not None:
-            turn.tape.decided(decided)
+    # --- moving, and settings --------------------------------------------------------------------
+
+    async def go(self, move: Callable[[], Any]) -> Any:
+        """Make a move in the tree, record it, and begin to start a process where it leads."""
+        self._check_idle()
+        found = self.position.go(move)
+        self.warm()
+        return found
+
+    async def renew(self) -> str:
+        """Begin a new conversation; return the branch that the old one stays on."""
+        self._check_idle()
+        old = self.pool.standing(self.place)
+        name = self.position.renew()
+        self._half = None
+        if old is not None and old.held:
+            self.pool.retire(old)
+        self.warm()
+        return name
+
+    async def change(self, **changes: Any) -> None:
+        """Apply settings: in the running process where it can, else in a resumed one.
+
+        Raises `UsageError` if the process refuses the value; nothing is changed then.
+        """
+        new = self.settings.changed(**changes)
+        differing = new.differing(self.settings)
+        settings.check_locked(differing, self.position.locked)
+        self.position.touched = True
+        if not differing:
+            return
+        if self.mode != "none" and settings.live(new, differing):
+            async with self._lease() as warm:
+                await settings.tell(warm.session, new, differing)
+                warm.settings = new
+        elif (old := self.pool.standing(self.place)) is not None:
+            self.pool.retire(old)
+        self.position.settings = new
+        self.warm()
+
+    def _check_idle(self) -> None:
+        if self.running:
+            raise UsageError("A turn is running", hint="Interrupt it, or wait for its end.")
+
+    # --- the process -------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn is being answered, or replayed."""
+        return isinstance(self._asking, Replay) or (
+            isinstance(self._asking, Live) and self._asking.running
+        )
+
+    @property
+    def session_id(self) -> str:
+        """The session that answered last."""
+        return self._met.tail.session_id if self._met else ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process that serves the conversation now."""
+        warm = self._met if self.running else self.pool.standing(self.place)
+        return warm.session.pid if warm else None
+
+    @property
+    def dollars(self) -> bool:
+        """Whether the list price is what the user pays."""
+        return dollars(self.greeting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a turn can be asked without waiting for a process."""
+        return self.pool.standing(self.place) is not None
+
+    @property
+    def resumes(self) -> int:
+        """How many processes were started on what was said before."""
+        return self.pool.tally.resumed
+
+    def take_notices(self) -> list[str]:
+        """Return, once, what the user should know of what happened beside the turns."""
+        stray = self._met.session.take_stray() if self._met is not None else []
+        said = [text for event in stray if (text := _stray_text(event))]
+        return [*self.position.take_notices(), *said]
+
+    def warm(self) -> None:
+        """Begin to start the process, so that it is ready when the next turn comes."""
+        if self.record.resumed:
+            self.position.resume_settings()
+        if self.mode != "none":
+            self.pool.prepare(self.place)
+
+    def _meet(self, warm: Warm) -> None:
+        """Note which process was leased, and say what is new about it."""
+        self._met = warm
+        self.greeting = warm.session.greeting
+        self.position.compare_version(self.greeting.version if self.greeting else "")
+        if half := self._half:
+            self._half = None
+            self.position.notice(
+                f"Resumed in a new process (pid {warm.session.pid}), without the unfinished turn "
+                f"{half.number}"
+            )
+
+    @contextlib.asynccontextmanager
+    async def _lease(self) -> AsyncIterator[Warm]:
+        """Lend the process that serves the conversation, for what is no turn."""
+        self.pool.home = self.place
+        async with self.pool.lease(self.place) as warm:
+            self._meet(warm)
+            yield warm
+
+    async def session(self) -> Session:
+        """Return the live session, starting or resuming it where needed."""
+        if self.mode == "none":
+            raise UsageError(
+                "Turns are only replayed here: no process is started",
+                hint="`%record new_episodes` asks what is not recorded.",
+            )
+        async with self._lease() as warm:
+            return warm.session
+
+    def expect_branch(self) -> None:
+        """Begin to start a process at the end of the branch that was left last."""
+        tree = self.branches
+        here = tree.head.id if tree.head else None
+        ends = [tree.nodes[at] for at in tree.branches.values() if at and at != here]
+        if ends and self.mode != "none":
+            last = max(ends, key=lambda node: node.ended)
+            self.pool.prepare(Place(self.settings, tuple(tree.path_to(last.id))))
+
+    async def interrupt(self) -> None:
+        """Stop the running turn, if there is one; the process and what was said so far stay."""
+        match self._asking:
+            case Replay() as replay:
+                replay.interrupt()
+            case Live() as live:
+                await live.interrupt()
 
     async def sweep(self) -> None:
         """End what kernels that are no more have left running."""
         with contextlib.suppress(StoreError):
             self.pool.tally.swept = await asyncio.to_thread(orphans.sweep, self.record.store)
 
-    async def _begin(self, prompt: Prompt) -> tuple[Warm, Turn]:
-        asked = time.monotonic()
-        ready = self.pool.standing(self.place) is not None
-        warm = await self._lease()
-        waited = time.monotonic() - asked
-        turn = Turn(
-            prompt=prompt,
-            settings=self.settings,
-            uuid=str(uuid.uuid4()),
-            clock=Clock(hot=warm.turns > 0),
-            number=len(self.branches.path) + 1,
-            session_id=warm.tail.session_id,
-            session_pid=warm.session.pid,
-            saved_s=max(0.0, warm.start_s - waited),
-            priced=self.dollars,
-        )
-        self.pool.tally.turns += 1
-        self.pool.tally.hits += ready
-        self.pool.tally.saved_s += turn.saved_s
-        self._add(turn)
-        return warm, turn
-
-    def _add(self, turn: Turn) -> None:
-        self.turns.append(turn)
-        for old in self.turns[-KEPT_TURNS - 1 : -KEPT_TURNS]:
-            old.events = []
-
-    async def _run(self, warm: Warm, turn: Turn, show: Callable[[Event], None]) -> Result:
-        result = None
-        session = warm.session
-        turn.tape = session.tape = Tape()
-        watch = asyncio.create_task(
-            stall.watch(session, turn, show, timeout_s=self.stall_timeout_s, stop=self._stop)
-        )
-        try:
-            async for event in session.send(turn.prompt.content, turn.uuid):
-                self._note(event)
-                warm.settings = self.settings  # what a cell decides may change the mode
-                turn.take(event)
-                show(event)
-                if isinstance(event, Result):
-                    result = event
-        except asyncio.CancelledError:
-            self._abandon(warm, turn)
-            raise
-        finally:
-            session.tape = None
-            watch.cancel()
-        assert result is not None  # `send` ends with a result or raises
-        return result
-
-    async def _replace(self, dead: Warm, turn: Turn) -> Warm:
-        """Return a new process for a turn whose process was found dead."""
-        self.pool.retire(dead)
-        try:
-            warm = await self._lease()
-        except BaseException:
-            self.turns.remove(turn)  # nothing was sent
-            raise
-        turn.clock = Clock(hot=False)
-        turn.session_id, turn.saved_s = warm.tail.session_id, 0.0
-        return warm
-
-    def _note(self, event: Event) -> None:
-        match event:
-            case TurnStarted():
-                self.model, self.tools = event.model, event.tools
-            case ModeChanged():
-                self.settings = self.settings.changed(permission_mode=event.mode)
-
-    # --- what became of it -----------------------------------------------------------------------
-
-    async def _end(self, warm: Warm, turn: Turn, result: Result) -> Turn:
-        turn.usage = result.usage
-        turn.session_id = result.session_id or turn.session_id
-        warm.turns += 1
-        self.record.spend(turn.usage)
-        error = failure(result, turn, stalled_s=self.stall_timeout_s if turn.stalled else None)
-        if error is None:
-            turn.end("ok")
-        else:
-            turn.end("interrupted" if isinstance(error, Interrupted) else "error", error)
-        if isinstance(error, ApiError | PromptTooLong) and not turn.last_uuid:
-            # Unanswered, the prompt would stay in the history and be joined to the next one.
-            await self._cut(warm, turn)
-        else:
-            self._keep(warm, turn)
-        turn.tape = None  # the record has it
-        if warm in self.pool.leased:
-            self.pool.park(warm, self.place)
-        if error is not None:
-            raise error
-        return turn
-
-    def _keep(self, warm: Warm, turn: Turn) -> None:
-        """Make the turn a node of the tree, and record it."""
-        before = self.branches.head
-        finished = finish(turn, before, warm.tail.take(), cli=self._version)
-        turn.about = about(
-            finished.node, before, turn.settings, model=turn.model, cli=self._version
-        )
-        node = self.record.add(finished, keep=self.mode != "off")
-        self._new = False
-        turn.node = node.id
-        warm.held.append(Held(node.id, turn.uuid, finished.node.compacted))
-
-    @property
-    def _version(self) -> str:
-        return self.greeting.version if self.greeting else ""
-
-    def _crashed(self, warm: Warm, turn: Turn, death: ProcessDied) -> TurnError:
-        """Close a turn whose process died; the conversation is resumed in the background."""
-        error: TurnError
-        if self._interrupting:
-            error = Interrupted("Interrupted", hint="The process did not stop and was ended.")
-            turn.end("interrupted", error)
-        else:
-            error = Crashed(
-                f"{death.message}, in the middle of the turn",
-                hint="The conversation is being resumed without this turn; run the cell again.",
-            )
-            turn.end("crashed", error)
-        self._give_up(warm, turn)
-        return error
-
-    def _abandon(self, warm: Warm, turn: Turn) -> None:
-        """Give up a turn at once: end its process, and resume without it."""
-        turn.end("interrupted", Interrupted("Interrupted"))
-        self._give_up(warm, turn, now=True)
-
-    def _give_up(self, warm: Warm, turn: Turn, *, now: bool = False) -> None:
-        turn.cut, turn.tape = True, None
-        self._half = turn
-        self.pool.retire(warm, now=now)
-        self.warm()
-
-    async def _cut(self, warm: Warm, turn: Turn) -> None:
-        """Take an unfinished turn out of the history; where that fails, end the process."""
-        with contextlib.suppress(TransportError):
-            turn.cut = await warm.session.rewind(turn.uuid, turn.uuid, absent_too=True)
-        warm.tail.take()
-        if not turn.cut:
-            turn.cut = True
-            self.pool.retire(warm)
-
-    def events_of(self, turn: Turn) -> list[Event]:
-        """Return the events of a finished turn, from the record if they are not in memory."""
-        if not turn.events and turn.node is not None:
-            return events(self.record.frames(turn.node))
-        return turn.events
-
-    # --- stopping ----------------------------------------------------------------------------
-
-    async def interrupt(self) -> None:
-        """Stop the running turn, if there is one; the process and what was said so far stay."""
-        if self._replaying is not None:
-            await self._replaying.interrupt()
-        elif self._warm is not None and self._warm.session.busy:
-            self._interrupting = True
-            await self._stop(self._warm.session)
-
-    async def _stop(self, session: Session) -> None:
-        try:
-            await session.interrupt()
-            async with asyncio.timeout(INTERRUPT_S):
-                await session.idle()
-        except (TimeoutError, TransportError):
-            await session.close(now=True)
-
     async def close(self) -> None:
         """End the processes and let go of the record. Bounded; nothing is left running."""
         await self.pool.close()
         self.record.close()
+
+
+def _stray_text(event: Event) -> str:
+    """Return what came between two turns as one labelled line, empty if it says nothing."""
+    match event:
+        case Block(kind="text"):
+            return f"Said in the background, after an earlier cell: {event.text}"
+        case Notice():
+            return f"After an earlier cell: {event.text}"
+    return ""

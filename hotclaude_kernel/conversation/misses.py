@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..record.notebook import Record
-    from ..record.store import Asked
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
     from ..turns.tree import Node
@@ -41,33 +40,33 @@ def _why(
 ) -> tuple[str, list[str]]:
     beside = record.store.asked_after(before.id if before else None)
     if beside:
-        nearest = max(beside, key=lambda asked: _likeness(asked, prompt, settings, record))
-        return _differing(nearest, prompt, settings, record)
+        then, under = max(beside, key=lambda asked: _likeness(asked[0], asked[1], prompt, settings))
+        return _differing(then, under, prompt, settings)
     same = record.store.asked(prompt.text)
     if same:
         mine = [node.prompt for node in record.branches.path_to(before.id)] if before else []
-        return _earlier(mine, record.store.prompts_before(same[-1].id))
+        return _earlier(mine, record.store.prompts_before(same[-1]))
     return "nothing like it was recorded", []
 
 
 def _likeness(
-    asked: Asked, prompt: Prompt, settings: Settings, record: Record
+    then: Prompt, under: Settings, prompt: Prompt, settings: Settings
 ) -> tuple[float, bool]:
-    words = difflib.SequenceMatcher(None, asked.prompt.split(), prompt.text.split())
-    return words.ratio(), record.store.settings(asked.settings) == settings
+    words = difflib.SequenceMatcher(None, then.text.split(), prompt.text.split())
+    return words.ratio(), under == settings
 
 
 def _differing(
-    nearest: Asked, prompt: Prompt, settings: Settings, record: Record
+    then: Prompt, under: Settings, prompt: Prompt, settings: Settings
 ) -> tuple[str, list[str]]:
-    """Compare with a recorded turn that follows the same one."""
-    old, new = settings_values(record.store.settings(nearest.settings)), settings_values(settings)
+    """Compare with what was recorded behind the same turn."""
+    old, new = settings_values(under), settings_values(settings)
     rows = [
         f"{name}: recorded {old.get(name)!r}, now {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    diff = _diff(nearest.prompt, prompt.text)
+    diff = _diff(then.text, prompt.text)
     if diff and rows:
         return "its prompt and its settings differ from the nearest recording", [*diff, *rows]
     if diff:

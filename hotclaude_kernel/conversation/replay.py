@@ -1,107 +1,105 @@
-"""A recording as the far side of a session: it answers the one prompt that it was made for.
-
-So a recorded turn goes the way of a live one, from the session on; no process is started.
-"""
+"""One turn from the record: its events again, at once or at the pace at which its text came."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING
 
-from ..claude.session import OLDEST_VERSION
-from ..errors import ProcessDied
+from ..claude.events import Delta, Result
+from ..claude.parsing import parse
+from ..turns.outcome import outcome
 from ..turns.tape import lines
+from ..turns.turn import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable
 
+    from ..claude.events import Event
     from ..claude.frames import Frame
+    from ..turns.turn import Recorded, Turn
 
-IDLE: Frame = {"type": "system", "subtype": "session_state_changed", "state": "idle"}
+log = logging.getLogger(__name__)
+
+ABORTED = Result(
+    session_id="",
+    subtype="error_during_execution",
+    is_error=True,
+    terminal_reason="aborted_streaming",
+    text="",
+)
 
 
-class RecordedTransport:
-    """The frames of one turn, at once or at the pace at which they came."""
+class Replay:
+    """A recorded turn that is played; nothing is sent, and it can be interrupted."""
 
-    def __init__(self, frames: bytes, deltas: bytes = b"", *, paced: bool = False) -> None:
-        self._frames = lines(frames)
-        self._tracks: dict[str, list[tuple[int, int]]] = (
-            json.loads(deltas) if paced and deltas else {}
-        )
-        self._due: asyncio.Queue[list[Frame]] = asyncio.Queue()
-        self._playing: asyncio.Task[None] | None = None
+    def __init__(
+        self, turn: Turn, of: Recorded, show: Callable[[Event], None], *, paced: bool
+    ) -> None:
+        self._turn = turn
+        self._of = of
+        self._show = show
+        self._paced = paced
+        self._stopped = asyncio.Event()
 
-    @property
-    def pid(self) -> int | None:
-        """There is no process."""
-        return None
+    async def play(self) -> Turn:
+        """Hand the events to the page as a live turn would; return the turn.
 
-    async def open(self) -> None:
-        """There is nothing to open."""
+        Raises `Interrupted` if it was stopped: then the turn is as it was, and nothing moved.
+        """
+        turn, of = self._turn, self._of
+        async for event in self._events():
+            turn.take(event)
+            self._show(event)
+            if isinstance(event, Result):
+                became = outcome(turn, event, stalled_s=0.0)
+                if became.error is not None:
+                    turn.end(became.status, became.error)
+                    raise became.error
+                break
+        turn.recorded, turn.usage, turn.model = of, of.node.usage, of.node.model
+        turn.end("ok")
+        return turn
 
-    async def read(self) -> list[Frame]:
-        """Return the next frames."""
-        return await self._due.get()
+    def interrupt(self) -> None:
+        """Stop the playing."""
+        self._stopped.set()
 
-    def write(self, frame: Mapping[str, Any]) -> None:
-        """Take a prompt, which is answered, or a request, which is granted."""
-        if frame["type"] == "user":
-            self._playing = asyncio.ensure_future(self._play())
-        elif frame["type"] == "control_request":
-            self._due.put_nowait([_granted(frame["request_id"])])
-            if frame["request"]["subtype"] == "interrupt" and self._playing:
-                self._playing.cancel()
-                self._due.put_nowait([ABORTED, IDLE])
-
-    async def _play(self) -> None:
-        if not self._tracks:
-            self._due.put_nowait([*self._frames, IDLE])
-            return
+    async def _events(self) -> AsyncIterator[Event]:
+        tracks = json.loads(self._of.deltas) if self._paced and self._of.deltas else {}
         loop = asyncio.get_running_loop()
         began = loop.time()
-        for number, frame in enumerate(self._frames):
+        for number, frame in enumerate(lines(self._of.frames)):
             text, at = _text_of(frame), 0
-            for ms, length in self._tracks.get(str(number), ()):
-                await asyncio.sleep(began + ms / 1000 - loop.time())
-                self._due.put_nowait([_delta(text[at : at + length])])
+            for ms, length in tracks.get(str(number), ()):
+                if await self._stopped_before(began + ms / 1000 - loop.time()):
+                    yield ABORTED
+                    return
+                yield Delta(index=0, kind="text", text=text[at : at + length])
                 at += length
-            self._due.put_nowait([frame])
-        self._due.put_nowait([IDLE])
+            for event in _parsed(frame):
+                yield event
 
-    def death(self) -> ProcessDied:
-        """Say how it ended."""
-        return ProcessDied("The recording ended")
-
-    async def close(self, *, now: bool = False) -> None:
-        """End it."""
-        if self._playing:
-            self._playing.cancel()
-        self._due.put_nowait([])
-
-
-ABORTED: Frame = {
-    "type": "result",
-    "subtype": "error_during_execution",
-    "is_error": True,
-    "terminal_reason": "aborted_streaming",
-}
+    async def _stopped_before(self, seconds: float) -> bool:
+        """Wait; return whether the playing was stopped meanwhile."""
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._stopped.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
-def _granted(request_id: str) -> Frame:
-    version = ".".join(map(str, OLDEST_VERSION))
-    body = {"claude_code_version": version}
-    response = {"subtype": "success", "request_id": request_id, "response": body}
-    return {"type": "control_response", "response": response}
+def _parsed(frame: Frame) -> list[Event]:
+    try:
+        return parse(frame)
+    except UNREADABLE:
+        log.debug("a recorded frame of unknown shape: %.200r", frame, exc_info=True)
+        return []
 
 
 def _text_of(frame: Frame) -> str:
     content = (frame.get("message") or {}).get("content")
     blocks = content if isinstance(content, list) else []
     return "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
-
-
-def _delta(text: str) -> Frame:
-    delta = {"type": "text_delta", "text": text}
-    event = {"type": "content_block_delta", "index": 0, "delta": delta}
-    return {"type": "stream_event", "event": event}

@@ -12,7 +12,7 @@ from .. import __version__
 from ..cells import attachments, parameters
 from ..cells import completion as editing
 from ..cells.magics import registry
-from ..claude.events import Decided, ToolResult
+from ..claude.events import ToolResult
 from ..claude.frames import whole
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
@@ -72,7 +72,7 @@ class HotClaudeKernel(ConfiguredKernel):
             rerun=self.rerun,
         )
         if self.restricted:
-            self.conversation.locked = RESTRICTED_LOCKS
+            self.conversation.position.locked = RESTRICTED_LOCKS
         self._refused: UsageError | None = None  # a configuration that no cell can run under
         try:
             self.conversation.mode, self.conversation.pace = self.mode(), self.playing()
@@ -250,7 +250,7 @@ class HotClaudeKernel(ConfiguredKernel):
         """Have the questions of the next turn asked in its cell, one at a time."""
         one_at_a_time = asyncio.Lock()
 
-        async def permit(request: PermissionRequest) -> Frame:
+        async def permit(request: PermissionRequest) -> tuple[Frame, str]:
             # This runs in the context of the process's reader; its widgets belong to the cell.
             self._shell_parent.set(self.executing or {})
             async with one_at_a_time:
@@ -259,10 +259,7 @@ class HotClaudeKernel(ConfiguredKernel):
                 card = page.card(request.tool_use_id)
                 decision, said = await decide.decide(request, asker, card)
             self._decided[request.tool_use_id] = said
-            decided = Decided(tool_use_id=request.tool_use_id, decision=said)
-            self.conversation.decided(decided)
-            page.take(decided)
-            return decision
+            return decision, said
 
         self.conversation.permit = permit
 

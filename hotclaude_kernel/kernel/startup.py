@@ -59,14 +59,14 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
     head = resume.head_of(notebook, store) if notebook else None
     if head is None:
         return None
-    turn, settings, holder, entries = head
+    node, settings, holder, entries = head
     if holder and processes.runs(holder):
         return None  # another kernel's: the first cell forks it
     import json
 
     cwd, *flags = json.loads(settings)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), turn=turn, file=file)
+    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), node=node, file=file)
 
 
 def configured(argv: list[str]) -> bool:

@@ -13,7 +13,7 @@ from ..turns.prompt import Prompt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..record.archive import Recorded
+    from ..turns.turn import Recorded
     from .file import CodeCell, Notebook
     from .verify import Sources
 
@@ -73,17 +73,17 @@ class _Walk:
             yield f"its turn {node[:12]} is not recorded"
         else:
             yield from self._differing(turn, prompt)
-            if turn.parent not in (self._seen if self._moved else {self._last}):
+            if turn.node.parent not in (self._seen if self._moved else {self._last}):
                 yield f"it does not follow the cell above. {STALE}"
         self._last, self._moved = node, False
         self._seen.add(node)
 
     def _differing(self, turn: Recorded, prompt: Prompt) -> Iterator[str]:
-        if _plain(turn.prompt) != _plain(prompt.text):
+        if _plain(turn.prompt.text) != _plain(prompt.text):
             yield "it was edited since it was answered"
-        if [i.data for i in turn.attachments] != [i.data for i in prompt.attachments]:
+        if [i.data for i in turn.prompt.attachments] != [i.data for i in prompt.attachments]:
             yield "its images are others than when it was answered"
-        if self._sources.replayed(turn.key) != turn.node:
+        if self._sources.replayed(turn.node.key) != turn.node.id:
             yield "another answer replays than the one that it shows"
 
 

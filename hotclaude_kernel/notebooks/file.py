@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..record.archive import UNREADABLE
 from ..turns.identity import digest
+from ..turns.turn import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

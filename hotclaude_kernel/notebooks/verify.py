@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..page.notebook import NotebookPage
-from ..record import archive, cassette
-from ..record.archive import UNREADABLE
+from ..record import cassette
 from ..record.database import MEMORY
-from ..record.notebook import about
 from ..record.store import Store
+from ..turns.identity import settings_digest
 from ..turns.tape import events
-from ..turns.tree import Node
+from ..turns.turn import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..claude.frames import Frame
     from ..page.parts import Data
-    from ..record.archive import Recorded
+    from ..turns.turn import Recorded
     from .file import CodeCell, Notebook
 
 
@@ -45,16 +44,16 @@ class Sources:
 
     def turn(self, node: str) -> Recorded | None:
         """Return a turn by its node, `None` where it is nowhere recorded."""
-        at = self.store.turn_of(node)
-        return self.taped.get(node) if at is None else archive.turn_at(self.store, at)
+        known = self.store.node(node)
+        return self.taped.get(node) if known is None else self.store.turn(node)
 
     def replayed(self, key: str) -> str | None:
         """Return the node that replays for a key."""
-        at = self.store.find(key)
-        if at is not None:
-            return archive.turn_at(self.store, at).node
-        taped = (turn for turn in self.taped.values() if turn.key == key and turn.replays)
-        return next((turn.node for turn in taped if turn.status == "ok"), None)
+        found = self.store.find(key)
+        if found is not None:
+            return found
+        taped = (turn.node for turn in self.taped.values() if turn.replays)
+        return next((n.id for n in taped if n.key == key and n.status == "ok"), None)
 
 
 def existing(file: str) -> Store:
@@ -95,7 +94,7 @@ def _cell_faults(cell: CodeCell, sources: Sources) -> Iterator[str]:
         return
     if fault := turn.fault():
         yield fault
-    if cell.about != _about(turn):
+    if cell.about != turn.about(settings_digest(turn.settings)):
         yield "its metadata are not those of its turn"
     expected = [data for data in shown(turn.frames) if "text/markdown" in data]
     there = [data for data in cell.outputs if "text/markdown" in data]
@@ -104,22 +103,6 @@ def _cell_faults(cell: CodeCell, sources: Sources) -> Iterator[str]:
     answer = there[len(there) - len(expected) :] if expected else []
     if [[d.get(k) for k in kinds] for d in answer] != [[d.get(k) for k in kinds] for d in expected]:
         yield "its outputs are not what its recording is shown as"
-
-
-def _about(turn: Recorded) -> Frame:
-    blank = Node(id=0, parent=None, number=0, prompt="", status="", digest=turn.parent or "")
-    node = Node(
-        id=1,
-        parent=None,
-        number=turn.number,
-        prompt="",
-        status=turn.status,
-        key=turn.key,
-        digest=turn.node,
-        usage=turn.usage,
-    )
-    before = blank if turn.parent is not None else None
-    return about(node, before, turn.settings, model=turn.model, cli=turn.cli)
 
 
 class _Outputs:
@@ -162,4 +145,4 @@ def shown(frames: bytes) -> list[Data]:
 
 def taped(texts: Iterable[str]) -> dict[str, Recorded]:
     """Return the turns of cassettes by their nodes. Raises what reading one raises."""
-    return {turn.node: turn for text in texts for turn in cassette.read(text)}
+    return {turn.node.id: turn for text in texts for turn in cassette.read(text)}

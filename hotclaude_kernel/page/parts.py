@@ -47,14 +47,14 @@ def retry_text(retry: Retry) -> str:
 
 def footer(turn: Turn, *, dollars: bool) -> str:
     """Return a turn's numbers as one line; dollars only where the price is the user's own."""
-    usage, clock = turn.usage, turn.clock
+    usage = turn.usage
     parts = [
         turn.model or "claude",
         f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
     ]
-    if clock.first_text_s is not None:
-        parts.append(f"first text {clock.first_text_s:.2f} s")
-    parts.append(f"total {clock.total_s:.2f} s")
+    if turn.first_text_s is not None:
+        parts.append(f"first text {turn.first_text_s:.2f} s")
+    parts.append(f"total {turn.total_s:.2f} s")
     if dollars and usage.cost_usd:
         parts.append(f"${usage.cost_usd:.4f}")
     return visible(" · ".join(parts))

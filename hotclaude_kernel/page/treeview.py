@@ -130,7 +130,7 @@ def _walked(tree: Tree) -> Iterator[_Row]:
         waiting.extend((child, lane + 1, True) for child in reversed(others))
 
 
-def _children(tree: Tree) -> dict[int | None, list[Node]]:
+def _children(tree: Tree) -> dict[str | None, list[Node]]:
     """Return who follows each turn (None: the start), the one that goes straight on first.
 
     That is the one on the way to the head, else the one with most turns below it: so there are
@@ -138,10 +138,10 @@ def _children(tree: Tree) -> dict[int | None, list[Node]]:
     asked twice could add one.
     """
     active = _path(tree, tree.head)
-    below: defaultdict[int | None, int] = defaultdict(int)
+    below: defaultdict[str | None, int] = defaultdict(int)
     for node in reversed(tree.nodes):  # all that stand on a turn come after it
         below[node.parent] += below[node.id] + 1
-    children: defaultdict[int | None, list[Node]] = defaultdict(list)
+    children: defaultdict[str | None, list[Node]] = defaultdict(list)
     for node in tree.nodes:
         children[node.parent].append(node)
     for siblings in children.values():
@@ -151,19 +151,19 @@ def _children(tree: Tree) -> dict[int | None, list[Node]]:
     return children
 
 
-def _path(tree: Tree, last: int | None) -> set[int]:
+def _path(tree: Tree, last: str | None) -> set[str]:
     """Return the turns on the way from the start to this one."""
     parents = {node.id: node.parent for node in tree.nodes}
-    path: set[int] = set()
+    path: set[str] = set()
     while last is not None:
         path.add(last)
         last = parents.get(last)
     return path
 
 
-def _marks(tree: Tree) -> dict[int | None, list[_Part]]:
+def _marks(tree: Tree) -> dict[str | None, list[_Part]]:
     """Return what is called by a name, and what those names are; the current branch first."""
-    marks: defaultdict[int | None, list[_Part]] = defaultdict(list)
+    marks: defaultdict[str | None, list[_Part]] = defaultdict(list)
     for name, at in sorted(tree.branches.items(), key=lambda it: it[0] != tree.current):
         kind = "current" if name == tree.current else "branch"
         marks[at].append(_Part(kind, f"[{_line(name)}]"))

@@ -25,10 +25,11 @@ from ..record.resume import sessions_folder, write_transcript
 from ..record.store import Process
 from ..record.transcripts import Tail
 from . import orphans
-from .warm import Held, Limits, Place, Tally, Warm
+from .warm import Limits, Place, Tally, Warm
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import AsyncIterator
 
     from ..claude.launch import Prespawned
     from ..record.notebook import Record
@@ -58,12 +59,12 @@ class Pool:
         self.parked: list[Warm] = []
         self.leased: list[Warm] = []
         self.asleep = False  # the one that served was ended because it was idle
+        self.home: Place | None = None  # where the next cell will ask
         self._record = record
         self._binary = binary
         self._early = prespawned
         self._starting: list[tuple[Place, asyncio.Task[Warm]]] = []
         self._ending: set[asyncio.Future[None]] = set()
-        self._home: Place | None = None  # where the conversation stands
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._closed = False
@@ -80,12 +81,27 @@ class Pool:
         self._starting.append((place, task))
         task.add_done_callback(_retrieve)
 
-    async def lease(self, place: Place) -> Warm:
-        """Return a process that stands there; it is the caller's until it is parked or retired.
+    @contextlib.asynccontextmanager
+    async def lease(self, place: Place) -> AsyncIterator[Warm]:
+        """Lend a process that stands there to the block. Any number may be lent at once.
 
-        Raises what starting one raises.
+        Afterwards it is parked, unless it was retired. If the block fails with anything but an
+        error of ours, nobody knows what the process has seen: it ends. Raises what starting one
+        raises.
         """
-        self._home, self.asleep = place, False
+        warm = await self._take(place)
+        try:
+            yield warm
+        except HotClaudeError:
+            raise
+        except BaseException:
+            self.retire(warm, now=True)
+            raise
+        finally:
+            self._park(warm)
+
+    async def _take(self, place: Place) -> Warm:
+        self.asleep = False
         while True:
             warm = self.standing(place) or await self._wait_for(place)
             if warm not in self.parked:
@@ -112,9 +128,10 @@ class Pool:
         # Shielded: an interrupt gives up the waiting, not the process.
         return await asyncio.shield(task)
 
-    def park(self, warm: Warm, home: Place) -> None:
-        """Give a process back after a turn; `home` is where the conversation now stands."""
-        self._home = home
+    def _park(self, warm: Warm) -> None:
+        """Take a process back, unless it was retired meanwhile."""
+        if warm not in self.leased:
+            return
         self.leased.remove(warm)
         warm.used = time.monotonic()
         if self._closed or not warm.session.alive:
@@ -128,7 +145,7 @@ class Pool:
         for held in (self.parked, self.leased):
             if warm in held:
                 held.remove(warm)
-        self._end(warm, now=now)
+                self._end(warm, now=now)
 
     async def close(self) -> None:
         """End every process. Bounded; nothing is left running."""
@@ -210,8 +227,8 @@ class Pool:
         if early is None:
             return None
         cwd = place.settings.cwd or str(Path.cwd())
-        turn = place.path[-1].id if place.path else None
-        if (early.flags, early.cwd, early.turn) == (tuple(place.settings.argv()), cwd, turn):
+        node = place.path[-1].id if place.path else None
+        if (early.flags, early.cwd, early.node) == (tuple(place.settings.argv()), cwd, node):
             return early
         kill_unadopted(early.process)
         self._remove(early.token, early.file)
@@ -269,7 +286,7 @@ class Pool:
             session=Session(ProcessTransport(process)),
             settings=place.settings,
             tail=Tail(session_id, Path(file) if file else None),
-            held=[Held(node.id, node.uuid, node.compacted) for node in place.path],
+            held=list(place.path),
             token=token,
             file=file,
         )
@@ -321,8 +338,8 @@ class Pool:
             elif worn or (limits.age_s and warm.born + limits.age_s < now):
                 self.tally.recycled += 1
                 self.retire(warm)
-                if serves and self._home:
-                    self.prepare(self._home)
+                if serves and self.home:
+                    self.prepare(self.home)
             elif not serves and self._too_many():
                 self.tally.evicted += 1
                 self.retire(warm)
@@ -333,13 +350,13 @@ class Pool:
 
     def _serves(self, warm: Warm) -> bool:
         """Whether this is the process that the next cell will want."""
-        return self._home is not None and warm is self.standing(self._home)
+        return self.home is not None and warm is self.standing(self.home)
 
     def _top_up(self, now: float) -> float:
         """Start a spare for the next new conversation, once nobody waits for anything."""
-        if self._home is None or self.leased or self._starting or self.asleep or self._full():
+        if self.home is None or self.leased or self._starting or self.asleep or self._full():
             return LOOK_S
-        place = Place(self._home.settings, new=True)
+        place = Place(self.home.settings, new=True)
         spares = [warm for warm in self.parked if not warm.held and not warm.turns]
         for warm in spares:
             if warm.settings != place.settings:

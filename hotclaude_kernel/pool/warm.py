@@ -37,32 +37,23 @@ class Place:
     new: bool = False
 
     @property
-    def ids(self) -> tuple[int, ...]:
+    def ids(self) -> tuple[str, ...]:
         """The turns."""
         return tuple(node.id for node in self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A turn in the history of a process, which has a `uuid` of its own for the prompt.
-
-    A turn that compacted what was before it can't be cut off in place: its prompt stands behind the
-    summary.
-    """
-
-    id: int
-    uuid: str
-    compacted: bool
-
-
 @dataclass(slots=True, eq=False, kw_only=True)
 class Warm:
-    """A process and the history that it `held` when it was last asked."""
+    """A process, and the turns that its history `held` when it was last asked.
+
+    Each turn there has the uuid that its prompt has in this process. A turn that compacted what
+    was before it can't be cut off in place: its prompt stands behind the summary.
+    """
 
     session: Session
     settings: Settings
     tail: Tail
-    held: list[Held]
+    held: list[Node]
     token: str
     file: str = ""
     start_s: float = 0.0
@@ -71,16 +62,16 @@ class Warm:
     used: float = field(default_factory=time.monotonic)
 
     @property
-    def ids(self) -> list[int]:
+    def ids(self) -> tuple[str, ...]:
         """The turns of its history."""
-        return [turn.id for turn in self.held]
+        return tuple(node.id for node in self.held)
 
     def stands_at(self, place: Place) -> bool:
         """Whether it stands there, or further on, from where it can be rewound."""
         if place.new and (self.ids or self.turns):
             return False
         ids = place.ids
-        return self.settings == place.settings and tuple(self.ids[: len(ids)]) == ids
+        return self.settings == place.settings and self.ids[: len(ids)] == ids
 
 
 @dataclass(slots=True)

@@ -21,14 +21,15 @@ from ..claude.events import Usage
 from ..claude.frames import dumps
 from ..errors import StoreError, StoreTooNew
 from ..turns import identity
-from ..turns.prompt import Attachment
+from ..turns.prompt import Attachment, Prompt
 from ..turns.settings import Settings
 from ..turns.tape import kept, lines
+from ..turns.tree import SNIPPET, Node
+from ..turns.turn import UNREADABLE, Recorded
 from . import archive
-from .archive import UNREADABLE, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import NoReturn
 
     from .store import Store
@@ -80,27 +81,27 @@ def write(store: Store, nodes: Iterable[str]) -> str:
 
     Raises `StoreError` where one is not recorded, or does not follow from what is recorded of it.
     """
-    pinned = [_id_of(store, node) for node in nodes]
-    turns = {at: archive.turn_at(store, at) for at in archive.lineage(store, pinned)}
+    pinned = set(_known(store, nodes))
+    turns = [store.turn(node) for node in archive.lineage(store, pinned)]
     # Of several answers to one question the last one in this order replays.
-    ranked = sorted(turns, key=lambda at: (turns[at].replays, at in pinned, at))
-    replaying = {turns[at].key: turns[at].node for at in ranked if turns[at].status == "ok"}
+    ranked = sorted(turns, key=lambda turn: (turn.replays, turn.node.id in pinned, turn.node.ended))
+    replaying = {turn.node.key: turn.node.id for turn in ranked if turn.node.status == "ok"}
     portable = [
-        _portable(replace(turn, replays=replaying.get(turn.key, turn.node) == turn.node))
-        for turn in turns.values()
+        _portable(replace(turn, replays=replaying.get(turn.node.key, turn.node.id) == turn.node.id))
+        for turn in turns
     ]
-    ordered = sorted(portable, key=lambda turn: (turn.key, turn.node))
+    ordered = sorted(portable, key=lambda turn: (turn.node.key, turn.node.id))
     return "".join(f"{_json(line)}\n" for line in (HEADER, *map(_line, ordered)))
 
 
-def _id_of(store: Store, node: str) -> int:
-    at = store.turn_of(node)
-    if at is None:
-        raise StoreError(
-            f"The turn {node[:12]} is not in the record {store.path}",
-            hint="Run the notebook again with that record, or name another one by --store.",
-        )
-    return at
+def _known(store: Store, nodes: Iterable[str]) -> Iterator[str]:
+    for node in nodes:
+        if store.node(node) is None:
+            raise StoreError(
+                f"The turn {node[:12]} is not in the record {store.path}",
+                hint="Run the notebook again with that record, or name another one by --store.",
+            )
+        yield node
 
 
 def _portable(turn: Recorded) -> Recorded:
@@ -113,7 +114,7 @@ def _portable(turn: Recorded) -> Recorded:
     if fault := turn.fault():
         because = " (its MCP configuration has changed since)" if config else ""
         raise StoreError(
-            f"Turn {turn.number}, {turn.node[:12]}, can't be exported: {fault}{because}",
+            f"Turn {turn.node.number}, {turn.node.id[:12]}, can't be exported: {fault}{because}",
             hint="`hotclaude verify` lists all such turns.",
         )
     return turn
@@ -122,16 +123,16 @@ def _portable(turn: Recorded) -> Recorded:
 def _line(turn: Recorded) -> Line:
     """Return a turn as JSON values. What is empty, or as it mostly is, is left out."""
     line: Line = {
-        "key": turn.key,
-        "node": turn.node,
-        "parent": turn.parent,
-        "number": turn.number,
-        "prompt": turn.prompt,
+        "key": turn.node.key,
+        "node": turn.node.id,
+        "parent": turn.node.parent,
+        "number": turn.node.number,
+        "prompt": turn.prompt.text,
         "settings": _changed(turn.settings),
-        "status": turn.status,
-        "model": turn.model,
+        "status": turn.node.status,
+        "model": turn.node.model,
         "cli": turn.cli,
-        "usage": dict(sorted(asdict(turn.usage).items())),
+        "usage": dict(sorted(asdict(turn.node.usage).items())),
         "first_text_s": None if turn.first_text_s is None else milliseconds(turn.first_text_s),
         "total_s": milliseconds(turn.total_s),
         "priced": turn.priced,
@@ -140,9 +141,9 @@ def _line(turn: Recorded) -> Line:
     }
     if turn.deltas:
         line["deltas"] = json.loads(turn.deltas)
-    if turn.attachments:
-        line["attachments"] = [_attachment(image) for image in turn.attachments]
-    if turn.compacted:
+    if images := turn.prompt.attachments:
+        line["attachments"] = [_attachment(image) for image in images]
+    if turn.node.compacted:
         line["compacted"] = True
     if not turn.replays:
         line["replays"] = False
@@ -204,13 +205,14 @@ def read(text: str) -> list[Recorded]:
         if row.strip():
             turn = _read(row, number)
             # A merge may have left the same turn twice.
-            turns.setdefault(turn.node, turn)
-            written.setdefault(turn.node, number)
-    for turn in turns.values():
-        before = turns.get(turn.parent) if turn.parent is not None else None
-        if (before.number if before else 0) != turn.number - 1 or (turn.parent and not before):
-            _refuse(written[turn.node], "the turn that it follows is not in the file")
-    return sorted(turns.values(), key=lambda turn: (turn.number, turn.key, turn.node))
+            turns.setdefault(turn.node.id, turn)
+            written.setdefault(turn.node.id, number)
+    for node in [turn.node for turn in turns.values()]:
+        before = turns.get(node.parent) if node.parent is not None else None
+        follows = before.node.number if before else 0
+        if follows != node.number - 1 or (node.parent and not before):
+            _refuse(written[node.id], "the turn that it follows is not in the file")
+    return sorted(turns.values(), key=lambda it: (it.node.number, it.node.key, it.node.id))
 
 
 def _check(header: str) -> None:
@@ -252,28 +254,42 @@ def _no_number(name: str) -> NoReturn:
 def _turn(line: Line) -> Recorded:
     frames = [frame for given in line["frames"] if (frame := kept(given)) is not None]
     whole = len(frames) == len(line["frames"])  # else the tracks are those of other frames
-    parent, first = line["parent"], line["first_text_s"]
-    return Recorded(
-        key=_text(line["key"]),
-        node=_text(line["node"]),
-        parent=None if parent is None else _text(parent),
-        number=_count(line["number"]),
-        prompt=_text(line["prompt"]),
+    first = line["first_text_s"]
+    turn = Recorded(
+        node=_node(line),
+        prompt=_prompt(line),
         settings=_settings(line["settings"]),
-        status=_one_of(STATUSES, line["status"]),
-        model=_text(line["model"]),
         cli=_text(line["cli"]),
-        usage=_usage(line["usage"]),
         first_text_s=None if first is None else _number(first),
         total_s=_number(line["total_s"]),
         frames=b"".join(map(dumps, frames)),
         deltas=_deltas(line.get("deltas", {})) if whole else b"",
-        attachments=tuple(map(_image, line.get("attachments", ()))),
         priced=_flag(line["priced"]),
-        pure=_flag(line["pure"]),
-        compacted=_flag(line.get("compacted", False)),
         replays=_flag(line.get("replays", True)),
     )
+    if _flag(line["pure"]) != turn.pure:
+        raise ValueError("what it says of its tools does not follow from its frames")
+    return turn
+
+
+def _node(line: Line) -> Node:
+    parent = line["parent"]
+    return Node(
+        id=_text(line["node"]),
+        parent=None if parent is None else _text(parent),
+        number=_count(line["number"]),
+        prompt=_text(line["prompt"])[:SNIPPET],
+        status=_one_of(STATUSES, line["status"]),
+        key=_text(line["key"]),
+        compacted=_flag(line.get("compacted", False)),
+        model=_text(line["model"]),
+        usage=_usage(line["usage"]),
+    )
+
+
+def _prompt(line: Line) -> Prompt:
+    images = tuple(map(_image, line.get("attachments", ())))
+    return Prompt(text=_text(line["prompt"]), attachments=images)
 
 
 def _usage(line: Line) -> Usage:

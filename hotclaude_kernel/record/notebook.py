@@ -9,28 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..claude.events import Block, Notice
 from ..claude.processes import this_kernel
 from ..errors import StoreError
-from ..turns import identity
 from ..turns.budget import Cost
-from ..turns.prompt import Prompt
-from ..turns.tree import SNIPPET, Branches, Node
 from . import notebooks, transcripts
 from .database import MEMORY
 from .resume import store_path
-from .store import Finished, Recording, Store, settings_id
+from .store import Store
 
 if TYPE_CHECKING:
     from ..claude.events import Usage
-    from ..claude.frames import Frame
     from ..turns.settings import Settings
-    from ..turns.turn import Turn
+    from ..turns.tree import Branches, Node
+    from ..turns.turn import Recorded
     from .notebooks import Notebook
 
 UNRECORDED = "This turn is not recorded"
@@ -50,8 +45,8 @@ class Record:
         self.kept = False  # whether there were turns in the record when it was opened
         self.resumed: Node | None = None  # where an earlier kernel's conversation goes on
         self._notices: list[str] = []
-        self._pending: list[Finished] = []
-        self._private: dict[int, Finished] = {}  # turns that are kept out of the record
+        self._pending: list[Recorded] = []
+        self._private: dict[str, Recorded] = {}  # turns that are kept out of the record
         self._sought = False  # whether the cassettes were looked for
         self._recognised = False  # whether the first cell has told which notebook this is
         self._opened: tuple[Store, Notebook] | None = None
@@ -163,8 +158,8 @@ class Record:
 
     # --- writing -----------------------------------------------------------------------------
 
-    def add(self, turn: Finished, *, keep: bool = True) -> Node:
-        """Record a turn behind the head, and stand on it; return its node.
+    def add(self, turn: Recorded, *, keep: bool = True) -> None:
+        """Record a turn behind the head, and stand on it.
 
         What can't be written now is kept, said, and written with the next turn that can be. What
         is not to be kept, and what follows such a turn, stays in this kernel's memory.
@@ -172,44 +167,42 @@ class Record:
         node = turn.node
         self._settings[node.settings] = turn.settings
         if not keep or node.parent in self._private:
-            self._private[node.id] = turn
-            self.branches.grow(node)
-            return node
+            known = self.branches.nodes.get(node.id)
+            if known is None:
+                self._private[node.id] = turn
+            self.branches.grow(replace(known or node, cell_id=node.cell_id))
+            return
         known = self._the_same(node)
         if known is not None:
             self.join(replace(known, cell_id=node.cell_id or known.cell_id))
-            return known
+            return
+        self._private.pop(node.id, None)
         self._pending.append(turn)
         try:
-            at = self._write_pending()
-            if at != node.id:  # another kernel was a moment faster with the very same
-                node = self.store.node(at, node.cell_id)
+            node = replace(node, uuid=self._write_pending())
         except StoreError as error:
             self._notices.append(f"{UNRECORDED}. {error.message}. {error.hint}")
         self.branches.grow(node)
-        return node
 
     def _the_same(self, node: Node) -> Node | None:
-        """Return the very same turn, from here or another notebook, `None` where it is a new one.
+        """Return the very same turn as it is recorded, or will be; `None` where it is a new one.
 
-        It goes by the id and the prompt's uuid that it is, or will be, recorded with: under
-        others, what follows it could not be recorded, nor be rewound once it was resumed.
+        Its prompt's uuid is the recorded one. With another, a resumed process could not be rewound
+        to it.
         """
-        nodes = self.branches.nodes.values()
-        same = (n for n in nodes if n.digest == node.digest and n.id not in self._private)
-        if (known := next(same, None)) is not None:
+        if node.id not in self._private and (known := self.branches.nodes.get(node.id)):
             return known
         with contextlib.suppress(StoreError):
-            at = self.store.turn_of(node.digest)
-            return None if at is None else self.store.node(at, node.cell_id)
+            return self.store.node(node.id, node.cell_id)
         return None
 
-    def _write_pending(self) -> int:
-        at = 0
+    def _write_pending(self) -> str:
+        """Write what waits; return the last one's uuid in the record."""
+        uuid = ""
         while self._pending:
-            at = self.store.save(self.notebook, self._pending[0], branch=self.branches.current)
+            uuid = self.store.save(self.notebook, self._pending[0], branch=self.branches.current)
             self._pending.pop(0)
-        return at
+        return uuid
 
     def join(self, node: Node) -> None:
         """Stand on a recorded turn, which becomes one of this notebook's."""
@@ -256,22 +249,28 @@ class Record:
             "recordings, and the prompt cache begins anew"
         )
         return transcripts.transcript(
-            (node.uuid, self._prompt(node.id), self.frames(node.id)) for node in path
+            (node.uuid, turn.prompt, turn.frames)
+            for node, turn in ((node, self.turn(node.id)) for node in path)
         )
 
     @property
-    def _waiting(self) -> dict[int, Finished]:
+    def _waiting(self) -> dict[str, Recorded]:
         """The turns that are in memory only: not written yet, or not to be."""
         return {turn.node.id: turn for turn in self._pending} | self._private
 
-    def _prompt(self, turn: int) -> Prompt:
-        finished = self._waiting.get(turn)
-        if finished is None:
-            return self.store.prompt(turn)
-        return Prompt(text=finished.prompt, attachments=finished.attachments)
+    def turn(self, node: str) -> Recorded:
+        """Return a finished turn of this notebook or another. Raises `StoreError`."""
+        waiting = self._waiting.get(node)
+        return waiting if waiting else self.store.turn(node)
 
-    def find(self, key: str) -> int | None:
-        """Return the recorded turn that replays for a key, `None` where none was recorded.
+    def recorded(self, node: str, cell_id: str | None) -> Recorded:
+        """Return a turn as this notebook has it, in the cell that shows it."""
+        turn = self.turn(node)
+        known = self.branches.nodes.get(node) or turn.node
+        return replace(turn, node=replace(known, cell_id=cell_id or known.cell_id))
+
+    def find(self, key: str) -> str | None:
+        """Return the node that replays for a key, `None` where none was recorded.
 
         The first that is not in the record is also looked for in the notebook's cassette.
         """
@@ -294,16 +293,6 @@ class Record:
                 hint = f". {error.hint}" if error.hint else ""
                 self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
 
-    def recording(self, turn: int, cell_id: str | None) -> tuple[Node, Recording]:
-        """Return a turn as a node of this notebook, and what it is replayed from."""
-        known = self.branches.nodes.get(turn) or self.store.node(turn, cell_id)
-        return replace(known, cell_id=cell_id or known.cell_id), self.store.recording(turn)
-
-    def frames(self, turn: int) -> bytes:
-        """Return the frames of a finished turn."""
-        finished = self._waiting.get(turn)
-        return finished.frames if finished else self.store.recording(turn).frames
-
     def settings_of(self, node: Node) -> Settings:
         """Return the settings that a turn was asked under. Raises `StoreError`."""
         if node.settings not in self._settings:
@@ -313,7 +302,7 @@ class Record:
     def version_of(self, node: Node) -> str:
         """Return the version of claude that a turn was asked of; empty where it is not known."""
         with contextlib.suppress(StoreError):
-            return self.store.recording(node.id).cli
+            return self.turn(node.id).cli
         return ""
 
     def spent(self) -> Cost:
@@ -333,62 +322,3 @@ class Record:
         except StoreError:
             pass
         store.close()
-
-
-def finish(turn: Turn, head: Node | None, entries: bytes, *, cli: str) -> Finished:
-    """Return an ended turn as it is recorded, behind `head`."""
-    key = identity.turn_key(
-        parent=head.digest if head else None, prompt=turn.prompt, settings=turn.settings
-    )
-    node = Node(
-        id=time.time_ns(),
-        parent=head.id if head else None,
-        number=head.number + 1 if head else 1,
-        prompt=turn.prompt.text[:SNIPPET],
-        status=turn.status,
-        cell_id=turn.prompt.cell_id,
-        key=key,
-        digest=identity.node_digest(key, identity.canonical_response(turn.events)),
-        settings=settings_id(turn.settings),
-        uuid=turn.uuid,
-        compacted=any(isinstance(e, Notice) and e.kind == "compacted" for e in turn.events),
-        usage=turn.usage,
-        ended=time.time(),
-    )
-    return Finished(
-        node=node,
-        prompt=turn.prompt.text,
-        settings=turn.settings,
-        answer=turn.text,
-        model=turn.model,
-        cli=cli,
-        first_text_s=turn.clock.first_text_s,
-        total_s=turn.clock.total_s,
-        entries=entries,
-        frames=turn.tape.frames if turn.tape else b"",
-        deltas=turn.tape.deltas if turn.tape else b"",
-        attachments=turn.prompt.attachments,
-        priced=turn.priced,
-        pure=not any(isinstance(e, Block) and e.kind == "tool_use" for e in turn.events),
-    )
-
-
-def about(node: Node, before: Node | None, settings: Settings, *, model: str, cli: str) -> Frame:
-    """Return what identifies a turn in a saved notebook: the same live and replayed."""
-    usage = node.usage
-    return {
-        "v": 1,
-        "key": node.key,
-        "node": node.digest,
-        "parent": before.digest if before else None,
-        "settings": identity.settings_digest(settings),
-        "model": model,
-        "cli": cli,
-        "tokens": {
-            "input": usage.input_tokens,
-            "cache_read": usage.cache_read_tokens,
-            "cache_write": usage.cache_write_tokens,
-            "output": usage.output_tokens,
-        },
-        "cost_usd": round(usage.cost_usd, 6),
-    }

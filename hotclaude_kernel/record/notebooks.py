@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..claude.events import Usage
 from ..claude.processes import runs
+from ..errors import StoreError
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
 
 if TYPE_CHECKING:
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
 
     from .database import Database
 
+# The columns of a node. What names a turn outside the record is its node, not its row.
 NODE = """
-    select t.id, t.parent, t.number, substr(t.prompt, 1, ?), t.status, ?, t.key, t.node,
-           t.settings, t.uuid, t.ended, t.input_tokens, t.cache_read_tokens, t.cache_write_tokens,
-           t.output_tokens, t.cost_usd, t.context_window, t.compacted
+    select t.node, (select p.node from turn p where p.id = t.parent), t.number,
+           substr(t.prompt, 1, ?), t.status, t.key, t.settings, t.uuid, t.compacted, t.model,
+           t.ended, t.input_tokens, t.cache_read_tokens, t.cache_write_tokens, t.output_tokens,
+           t.cost_usd, t.context_window
     from turn t
 """
-NODES = (
-    NODE.replace("?, t.key", "m.cell_id, t.key")
+MEMBERS = (
+    NODE.replace("from turn t", ", m.cell_id from turn t")
     + "join member m on m.turn = t.id where m.notebook = ? order by t.id"
 )
+NAMED = "select n.name, t.node from {table} n left join turn t on t.id = n.turn where notebook = ?"
 USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
@@ -67,9 +71,10 @@ def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
 
 def _load(db: sqlite3.Connection, at: int) -> Notebook:
     path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
-    nodes = [node_of(row) for row in db.execute(NODES, (SNIPPET, at))]
-    branches = dict(db.execute("select name, turn from branch where notebook = ?", (at,)))
-    marks = dict(db.execute("select name, turn from checkpoint where notebook = ?", (at,)))
+    rows = db.execute(MEMBERS, (SNIPPET, at))
+    nodes = [replace(node_of(row), cell_id=row[-1]) for row in rows]
+    branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
+    marks = dict(db.execute(NAMED.format(table="checkpoint"), (at,)))
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
     tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
     return Notebook(id=at, path=path, branches=tree, holders=dict(holders))
@@ -86,8 +91,8 @@ def copy_members(store: Database, notebook: int, branches: Branches) -> None:
     """Make all turns of another notebook this one's too."""
     with store.write() as db:
         db.executemany(
-            "insert into member values (?, ?, ?) on conflict do nothing",
-            [(notebook, node.id, node.cell_id) for node in branches.nodes.values()],
+            "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
+            [(notebook, node.cell_id, node.id) for node in branches.nodes.values()],
         )
 
 
@@ -101,7 +106,7 @@ def write_branches(store: Database, notebook: int, branches: Branches, kernel: s
             db.executemany(
                 f"insert into {table} values (?, ?, ?)"
                 " on conflict do update set turn = excluded.turn",
-                [(notebook, name, at) for name, at in names.items()],
+                [(notebook, name, at and row_of(db, at)) for name, at in names.items()],
             )
         db.execute("update notebook set branch = ? where id = ?", (branches.current, notebook))
         db.execute("delete from holder where kernel = ?", (kernel,))
@@ -167,21 +172,27 @@ def put_branch(db: sqlite3.Connection, notebook: int, name: str, at: int | None)
     )
 
 
+def row_of(db: sqlite3.Connection, node: str) -> int:
+    """Return the row of a turn. Raises `StoreError` where it is not recorded."""
+    row = db.execute("select id from turn where node = ?", (node,)).fetchone()
+    if row is None:
+        raise StoreError(f"The turn {node[:12]} is not in the record")
+    return int(row[0])
+
+
 def node_of(row: Sequence[Any]) -> Node:
-    """Return the node that a row of `NODE` or `NODES` holds."""
-    usage = dict(zip(USAGE, row[11:16], strict=True))
+    """Return the node that a row of `NODE` holds, of no cell."""
     return Node(
         id=row[0],
         parent=row[1],
         number=row[2],
         prompt=row[3],
         status=row[4],
-        cell_id=row[5],
-        key=row[6],
-        digest=row[7],
-        settings=row[8],
-        uuid=row[9],
+        key=row[5],
+        settings=row[6],
+        uuid=row[7],
+        compacted=bool(row[8]),
+        model=row[9],
         ended=row[10],
-        usage=Usage(**usage, context_window=row[16]),
-        compacted=bool(row[17]),
+        usage=Usage(**dict(zip(USAGE, row[11:16], strict=True)), context_window=row[16]),
     )

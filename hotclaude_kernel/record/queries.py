@@ -7,26 +7,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..turns.tree import SNIPPET
+from .notebooks import NODE, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..turns.tree import Node
     from .database import Database
 
 
-def all_turns(store: Database) -> list[int]:
-    """Return every recorded turn, the oldest first."""
+def all_turns(store: Database) -> list[str]:
+    """Return the nodes of every recorded turn, the oldest first."""
     with store.read() as db:
-        return [at for (at,) in db.execute("select id from turn order by id")]
+        return [node for (node,) in db.execute("select node from turn order by id")]
 
 
-def turns_named(store: Database, prefix: str) -> list[int]:
-    """Return the turns whose node begins so; else those that replay for a key that does."""
-    nodes = "select id from turn where substr(node, 1, length(?)) = ? order by id limit 20"
-    heads = "select turn from head where substr(key, 1, length(?)) = ? order by turn limit 20"
+def turns_named(store: Database, prefix: str) -> list[str]:
+    """Return the nodes that begin so; else those that replay for a key that does."""
+    nodes = "select node from turn where substr(node, 1, length(:prefix)) = :prefix order by id"
+    heads = (
+        "select t.node from head h join turn t on t.id = h.turn"
+        " where substr(h.key, 1, length(:prefix)) = :prefix order by t.id"
+    )
     with store.read() as db:
         for query in (nodes, heads):
-            if found := [at for (at,) in db.execute(query, (prefix, prefix))]:
+            rows = db.execute(f"{query} limit 20", {"prefix": prefix})
+            if found := [node for (node,) in rows]:
                 return found
     return []
 
@@ -54,38 +60,32 @@ def stand_of(store: Database, paths: Iterable[str]) -> Stand | None:
     return Stand(*row) if row else None
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A turn as a list shows it: `notebook` is the path of one that has it, where one is known."""
-
-    ended: float
-    notebook: str
-    number: int
-    status: str
-    model: str
-    tokens: int
-    prompt: str
-    node: str
-
-
-LOGGED = """
-    select t.ended, coalesce((select n.path from member m join notebook n on n.id = m.notebook
-                              where m.turn = t.id and n.path is not null limit 1), ''),
-           t.number, t.status, t.model,
-           t.input_tokens + t.cache_read_tokens + t.cache_write_tokens + t.output_tokens,
-           substr(t.prompt, 1, ?1), t.node
-    from turn t
-    where ?2 is null or t.id in (
-        select m.turn from member m join notebook n on n.id = m.notebook
-        where n.path in (select value from json_each(?2))
+NEWEST = (
+    NODE.replace(
+        "from turn t",
+        """, coalesce((select n.path from member m join notebook n on n.id = m.notebook
+                      where m.turn = t.id and n.path is not null limit 1), '')
+        from turn t""",
     )
-    order by t.id desc limit ?3
+    + """
+    where :paths is null or t.id in (
+        select m.turn from member m join notebook n on n.id = m.notebook
+        where n.path in (select value from json_each(:paths))
+    )
+    order by t.id desc limit :count
 """
+).replace("?", ":length")
 
 
-def newest(store: Database, count: int, paths: Iterable[str] | None = None) -> list[Logged]:
-    """Return the newest turns, the newest last: of all notebooks, or of the one at these paths."""
+def newest(
+    store: Database, count: int, paths: Iterable[str] | None = None
+) -> list[tuple[Node, str]]:
+    """Return the newest turns, the newest last: of all notebooks, or of the one at these paths.
+
+    With each comes the path of a notebook that has it, empty where none is known.
+    """
     named = None if paths is None else json.dumps(list(paths))
+    values = {"length": SNIPPET, "paths": named, "count": count}
     with store.read() as db:
-        rows = db.execute(LOGGED, (SNIPPET, named, count)).fetchall()
-    return [Logged(*row) for row in rows[::-1]]
+        rows = db.execute(NEWEST, values).fetchall()
+    return [(node_of(row), row[-1]) for row in rows[::-1]]

@@ -20,7 +20,7 @@ SCHEMA = 1  # the newest migration of `store`; a test holds the two together
 
 CHAIN = """
     with recursive up(id, parent, entries, back) as (
-        select id, parent, entries, 0 from turn where id = ?
+        select id, parent, entries, 0 from turn where node = ?
         union all
         select t.id, t.parent, t.entries, up.back + 1 from turn t join up on t.id = up.parent
     )
@@ -28,7 +28,7 @@ CHAIN = """
 """
 # The branch that a notebook's next kernel goes on with, unless another kernel holds it.
 HEAD = """
-    select b.turn, s.flags, h.kernel
+    select t.node, s.flags, h.kernel
     from notebook n
     join branch b on b.notebook = n.id and b.name = n.branch
     join turn t on t.id = b.turn
@@ -56,11 +56,11 @@ def sessions_folder(store: str) -> str:
     return os.path.join(os.path.dirname(store), "sessions")
 
 
-def chain(connection: sqlite3.Connection, turn: int) -> list[bytes]:
+def chain(connection: sqlite3.Connection, node: str) -> list[bytes]:
     """Return what each turn from the first to this one added to its transcript."""
     import zlib
 
-    return [zlib.decompress(data) for (data,) in connection.execute(CHAIN, (turn,))]
+    return [zlib.decompress(data) for (data,) in connection.execute(CHAIN, (node,))]
 
 
 def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> str:
@@ -93,8 +93,8 @@ def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> 
     return path
 
 
-def head_of(notebook: str, store: str) -> tuple[int, str, str | None, list[bytes]] | None:
-    """Return where a notebook goes on: turn, the flags it was asked under, the kernel that holds
+def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes]] | None:
+    """Return where a notebook goes on: node, the flags it was asked under, the kernel that holds
     it, and the transcript. `None` where nothing is recorded of it; nothing is written.
     """
     if not os.path.exists(store):

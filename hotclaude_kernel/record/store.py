@@ -1,98 +1,66 @@
 """The record: one SQLite file that holds every finished turn.
 
 A turn is written in one transaction when it ends, and what is committed is never changed: only
-branches, checkpoints and holders move.
+branches, checkpoints and holders move. In memory a turn goes by its node; the numbers of rows stay
+inside the record.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..claude.frames import whole
 from ..claude.processes import runs
 from ..errors import StoreError
+from ..turns.identity import settings_json, settings_name
 from ..turns.prompt import Attachment, Prompt
 from ..turns.settings import Settings
 from ..turns.tree import SNIPPET, Node
+from ..turns.turn import Recorded
 from .database import Database
-from .notebooks import NODE, join, node_of, put_branch
+from .notebooks import NODE, join, node_of, put_branch, row_of
 from .resume import chain
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+    from typing import Any
 
-RECORDING = """
-    select f.data, d.data, t.first_text_s, t.total_s, t.priced, t.model, t.cli from turn t
-    join blob f on f.digest = t.frames join blob d on d.digest = t.deltas where t.id = ?
-"""
+# What a turn is read from, behind the columns of its node.
+TURN = NODE.replace(
+    "from turn t",
+    """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced,
+           exists (select 1 from head h where h.turn = t.id), t.id
+    from turn t join settings s on s.digest = t.settings
+    join blob f on f.digest = t.frames join blob d on d.digest = t.deltas""",
+)
 ATTACHMENTS = """
     select a.name, a.media_type, b.data from attachment a join blob b on b.digest = a.data
     where a.turn = ? order by a.position
 """
 PROMPTS = """
     with recursive up(id, parent, prompt, number) as (
-        select id, parent, substr(prompt, 1, ?1), number from turn
-        where id = (select parent from turn where id = ?2)
+        select id, parent, substr(prompt, 1, :length), number from turn
+        where id = (select parent from turn where node = :node)
         union all
-        select t.id, t.parent, substr(t.prompt, 1, ?1), t.number
+        select t.id, t.parent, substr(t.prompt, 1, :length), t.number
         from turn t join up on t.id = up.parent
     )
     select prompt from up order by number
 """
+ASKED_AFTER = """
+    select t.prompt, s.json from turn t join settings s on s.digest = t.settings
+    where t.parent is (select id from turn where node = ?) and t.status = 'ok'
+    order by t.id desc limit 200
+"""
+ASKED = "select node from turn where prompt = ? and status = 'ok' order by id desc limit 200"
 # A turn that came again is what replays for its key.
 NEWEST = "insert or replace into head select key, id from turn where id = ? and status = 'ok'"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A turn as it is recorded: its node, and what the node does not keep.
-
-    `entries` is what it added to the transcript, `frames` what the process said, as lines; `deltas`
-    is when its text came. `priced` says whether the list price was the user's, `pure` whether no
-    tool was used that may depend on more than the conversation.
-    """
-
-    node: Node
-    prompt: str
-    settings: Settings
-    answer: str = ""
-    model: str = ""
-    cli: str = ""
-    first_text_s: float | None = None
-    total_s: float = 0.0
-    entries: bytes = b""
-    frames: bytes = b""
-    deltas: bytes = b""
-    attachments: tuple[Attachment, ...] = ()
-    priced: bool = False
-    pure: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What a turn is replayed from."""
-
-    frames: bytes
-    deltas: bytes
-    first_text_s: float | None
-    total_s: float
-    priced: bool
-    model: str
-    cli: str
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked in a recorded turn."""
-
-    id: int
-    prompt: str
-    settings: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,111 +79,98 @@ class Store(Database):
 
     # --- turns -------------------------------------------------------------------------------
 
-    def save(self, notebook: int, turn: Finished, *, branch: str) -> int:
-        """Record a turn and stand the branch on it, both or neither; return the turn's id.
+    def save(self, notebook: int, turn: Recorded, *, branch: str) -> str:
+        """Record a turn and stand the branch on it, both or neither.
 
-        That is another id than its node's where the very same was recorded before.
+        If the very same turn is recorded already, that one is taken. Return the uuid of the
+        prompt as it is recorded.
         """
-        node = turn.node
         with self.write() as db:
             at = put(db, turn)
-            if node.status == "ok":
-                db.execute("insert or replace into head values (?, ?)", (node.key, at))
-            join(db, notebook, at, node.cell_id)
+            join(db, notebook, at, turn.node.cell_id)
             put_branch(db, notebook, branch, at)
-        return at
+            db.execute(NEWEST, (at,))
+            (uuid,) = db.execute("select uuid from turn where id = ?", (at,)).fetchone()
+        return str(uuid)
 
-    def join(self, notebook: int, turn: int, cell_id: str | None, *, branch: str) -> None:
+    def join(self, notebook: int, node: str, cell_id: str | None, *, branch: str) -> None:
         """Make a recorded turn one of this notebook's, and stand the branch on it.
 
         It is the newest answer to its key, and so the one that replays.
         """
         with self.write() as db:
-            join(db, notebook, turn, cell_id)
-            put_branch(db, notebook, branch, turn)
-            db.execute(NEWEST, (turn,))
+            at = row_of(db, node)
+            join(db, notebook, at, cell_id)
+            put_branch(db, notebook, branch, at)
+            db.execute(NEWEST, (at,))
 
-    def find(self, key: str) -> int | None:
-        """Return the turn that replays for a key, `None` where none was recorded."""
+    def find(self, key: str) -> str | None:
+        """Return the node that replays for a key, `None` where none was recorded."""
+        query = "select t.node from head h join turn t on t.id = h.turn where h.key = ?"
         with self.read() as db:
-            row = db.execute("select turn from head where key = ?", (key,)).fetchone()
-        return None if row is None else int(row[0])
+            row = db.execute(query, (key,)).fetchone()
+        return None if row is None else str(row[0])
 
-    def turn_of(self, digest: str) -> int | None:
-        """Return the turn that is named so, `None` where it is not recorded."""
+    def node(self, node: str, cell_id: str | None = None) -> Node | None:
+        """Return a turn as a node, of the cell that it is shown in; `None` if not recorded."""
         with self.read() as db:
-            row = db.execute("select id from turn where node = ?", (digest,)).fetchone()
-        return None if row is None else int(row[0])
+            row = db.execute(f"{NODE} where t.node = ?", (SNIPPET, node)).fetchone()
+        return None if row is None else replace(node_of(row), cell_id=cell_id)
 
-    def node(self, turn: int, cell_id: str | None) -> Node:
-        """Return a recorded turn as a node, of the cell that it is shown in."""
+    def turn(self, node: str) -> Recorded:
+        """Return a turn, without its transcript. Raises `StoreError` where it is not recorded."""
         with self.read() as db:
-            row = db.execute(f"{NODE} where t.id = ?", (SNIPPET, cell_id, turn)).fetchone()
-        return node_of(row)
-
-    def entries(self, turn: int) -> list[bytes]:
-        """Return what each turn up to this one added to its transcript."""
-        with self.read() as db:
-            return chain(db, turn)
-
-    def recording(self, turn: int) -> Recording:
-        """Return what a turn is replayed from. Raises `StoreError` where it is not recorded."""
-        with self.read() as db:
-            row = db.execute(RECORDING, (turn,)).fetchone()
+            row = db.execute(f"{TURN} where t.node = ?", (SNIPPET, node)).fetchone()
             if row is None:
-                raise StoreError(f"Turn {turn} is not in the record")
-            frames, deltas, first_text_s, total_s, priced, model, cli = row
-            return Recording(
+                raise StoreError(f"The turn {node[:12]} is not in the record {self.path}")
+            prompt, settings, frames, deltas, cli, first, total, priced, replays, at = row[-10:]
+            images = db.execute(ATTACHMENTS, (at,)).fetchall()
+            return Recorded(
+                node=node_of(row),
+                prompt=Prompt(text=prompt, attachments=tuple(map(_attachment, images))),
+                settings=_settings_of(settings),
                 frames=zlib.decompress(frames),
                 deltas=zlib.decompress(deltas),
-                first_text_s=first_text_s,
-                total_s=total_s,
-                priced=bool(priced),
-                model=model,
                 cli=cli,
+                first_text_s=first,
+                total_s=total,
+                priced=bool(priced),
+                replays=bool(replays),
             )
 
-    def prompt(self, turn: int) -> Prompt:
-        """Return what was asked in a turn, its images included."""
+    def entries(self, node: str) -> list[bytes]:
+        """Return what each turn up to this one added to its transcript."""
         with self.read() as db:
-            row = db.execute("select prompt from turn where id = ?", (turn,)).fetchone()
-            if row is None:
-                raise StoreError(f"Turn {turn} is not in the record")
-            images = db.execute(ATTACHMENTS, (turn,)).fetchall()
-        attached = (
-            Attachment(name=name, media_type=kind, data=zlib.decompress(data))
-            for name, kind, data in images
-        )
-        return Prompt(text=row[0], attachments=tuple(attached))
+            return chain(db, node)
 
-    def asked_after(self, turn: int | None) -> list[Asked]:
-        """Return what was asked after a turn, or at the beginning, and answered; newest last."""
-        where = "parent is ? and status = 'ok' order by id desc limit 200"
-        return self._asked(where, turn)
+    def asked_after(self, node: str | None) -> list[tuple[Prompt, Settings]]:
+        """Return what was asked after a turn, or at the beginning, and answered; newest last.
 
-    def asked(self, prompt: str) -> list[Asked]:
-        """Return where a prompt was asked and answered; newest last."""
-        return self._asked("prompt = ? and status = 'ok' order by id desc limit 200", whole(prompt))
-
-    def _asked(self, where: str, value: int | str | None) -> list[Asked]:
+        Images are left out.
+        """
         with self.read() as db:
-            rows = db.execute(f"select id, prompt, settings from turn where {where}", (value,))
-            return [Asked(*row) for row in rows][::-1]
+            rows = db.execute(ASKED_AFTER, (node,)).fetchall()
+        return [(Prompt(text=text), _settings_of(asked)) for text, asked in rows[::-1]]
 
-    def prompts_before(self, turn: int) -> list[str]:
+    def asked(self, prompt: str) -> list[str]:
+        """Return the turns in which a prompt was asked and answered; newest last."""
+        with self.read() as db:
+            rows = db.execute(ASKED, (whole(prompt),)).fetchall()
+        return [node for (node,) in rows[::-1]]
+
+    def prompts_before(self, node: str) -> list[str]:
         """Return the beginnings of the prompts that led to a turn, without its own."""
         with self.read() as db:
-            return [prompt for (prompt,) in db.execute(PROMPTS, (SNIPPET, turn))]
+            rows = db.execute(PROMPTS, {"length": SNIPPET, "node": node})
+            return [prompt for (prompt,) in rows]
 
-    def settings(self, digest: str) -> Settings:
-        """Return recorded settings. Fields that a newer version wrote are left out."""
+    def settings(self, name: str) -> Settings:
+        """Return recorded settings. Raises `StoreError` where there are none of that name."""
         with self.read() as db:
-            row = db.execute("select json from settings where digest = ?", (digest,)).fetchone()
+            row = db.execute("select json from settings where digest = ?", (name,)).fetchone()
         if row is None:
             raise StoreError("The settings of a turn are not in the record")
-        known = {name: v for name, v in json.loads(row[0]).items() if hasattr(Settings, name)}
-        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return Settings(**(known | lists))
+        return _settings_of(row[0])
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -226,7 +181,7 @@ class Store(Database):
             db.execute("insert or replace into process values (?, ?, ?, ?, ?)", row)
 
     def forget_process(self, token: str) -> None:
-        """The process ended."""
+        """Note that a process ended."""
         with self.write() as db:
             db.execute("delete from process where token = ?", (token,))
 
@@ -241,25 +196,35 @@ class Store(Database):
         return [process for process in found if not runs(process.kernel)]
 
 
-def put(db: sqlite3.Connection, turn: Finished) -> int:
-    """Write a turn, unless the very same is there; return its id."""
+# --- writing a turn --------------------------------------------------------------------------
+
+
+def put(db: sqlite3.Connection, turn: Recorded) -> int:
+    """Write a turn, unless the very same is there; return its row. Its parent's must be there."""
     node, usage = turn.node, turn.node.usage
+    parent = None if node.parent is None else row_of(db, node.parent)
     entries, frames, deltas = (_blob(db, d) for d in (turn.entries, turn.frames, turn.deltas))
     db.execute(
         "insert into turn values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " on conflict (node) do nothing",
         (
-            node.id, node.parent, node.number, node.key, node.digest, whole(turn.prompt),
+            _next_row(db), parent, node.number, node.key, node.id, whole(turn.prompt.text),
             _settings(db, turn.settings), node.status, node.uuid, node.compacted, turn.priced,
-            turn.pure, whole(turn.answer), turn.model, turn.cli, usage.input_tokens,
+            turn.pure, whole(turn.answer), node.model, turn.cli, usage.input_tokens,
             usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens,
             usage.context_window, usage.cost_usd, turn.first_text_s, turn.total_s,
             node.ended, entries, frames, deltas,
         ),
     )  # fmt: skip
-    (at,) = db.execute("select id from turn where node = ?", (node.digest,)).fetchone()
-    _attach(db, at, turn.attachments)
-    return int(at)
+    at = row_of(db, node.id)
+    _attach(db, at, turn.prompt.attachments)
+    return at
+
+
+def _next_row(db: sqlite3.Connection) -> int:
+    """Return a number above all others; by the clock, so that stores can be told apart."""
+    (newest,) = db.execute("select coalesce(max(id), 0) from turn").fetchone()
+    return max(time.time_ns(), int(newest) + 1)
 
 
 def _blob(db: sqlite3.Connection, data: bytes) -> str:
@@ -277,17 +242,20 @@ def _attach(db: sqlite3.Connection, turn: int, attachments: Sequence[Attachment]
     db.executemany("insert into attachment values (?, ?, ?, ?, ?) on conflict do nothing", rows)
 
 
-def settings_id(settings: Settings) -> str:
-    """Return the name under which settings are recorded: all of them, keyed or not."""
-    return hashlib.blake2b(_settings_json(settings).encode(), digest_size=16).hexdigest()
-
-
-def _settings_json(settings: Settings) -> str:
-    return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
-
-
 def _settings(db: sqlite3.Connection, settings: Settings) -> str:
-    digest = settings_id(settings)
-    row = (digest, _settings_json(settings), json.dumps([settings.cwd, *settings.argv()]))
+    name = settings_name(settings)
+    row = (name, settings_json(settings), json.dumps([settings.cwd, *settings.argv()]))
     db.execute("insert into settings values (?, ?, ?) on conflict do nothing", row)
-    return digest
+    return name
+
+
+def _attachment(row: Sequence[Any]) -> Attachment:
+    name, media_type, data = row
+    return Attachment(name=name, media_type=media_type, data=zlib.decompress(data))
+
+
+def _settings_of(text: str) -> Settings:
+    """Return recorded settings. Fields that a newer version wrote are left out."""
+    known = {name: v for name, v in json.loads(text).items() if hasattr(Settings, name)}
+    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    return Settings(**(known | lists))

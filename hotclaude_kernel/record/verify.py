@@ -8,8 +8,8 @@ from zlib import decompress
 from zlib import error as zlib_error
 
 from ..errors import StoreError
-from . import archive, queries
-from .archive import UNREADABLE
+from ..turns.turn import UNREADABLE
+from . import queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ def store_faults(store: Store) -> Iterator[str]:
     for name in digests:
         if fault := _blob_fault(store, name):
             yield f"blob {name[:12]}: {fault}"
-    for at in queries.all_turns(store):
-        yield from _turn_faults(store, at)
+    for node in queries.all_turns(store):
+        yield from _turn_faults(store, node)
 
 
 def _blob_fault(store: Store, name: str) -> str:
@@ -43,13 +43,13 @@ def _blob_fault(store: Store, name: str) -> str:
     return "" if blake2b(content, digest_size=16).hexdigest() == name else "it is another one"
 
 
-def _turn_faults(store: Store, at: int) -> Iterator[str]:
+def _turn_faults(store: Store, node: str) -> Iterator[str]:
     try:
-        turn = archive.turn_at(store, at)
+        turn = store.turn(node)
     except (StoreError, zlib_error, *UNREADABLE) as error:
-        yield f"turn {at}: it can't be read ({error})"
+        yield f"turn {node[:12]}: it can't be read ({error})"
         return
     if fault := turn.fault():
         config = turn.settings.mcp_config
         changed = " (or its MCP configuration has changed since)" if config else ""
-        yield f"turn {turn.number} ({turn.node[:12]}): {fault}{changed}"
+        yield f"turn {turn.node.number} ({node[:12]}): {fault}{changed}"

@@ -8,11 +8,11 @@ new tag (`turn.v2`), or every digest that was stored is void.
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from hashlib import blake2b, sha256
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..claude.events import Block, Result, ToolResult
 
@@ -52,7 +52,17 @@ def _canonical(value: Any) -> bytes:
         return joined.encode(errors="backslashreplace")
 
 
-def turn_key(*, parent: str | None, prompt: Prompt, settings: Settings, sample: int = 0) -> str:
+class Key(NamedTuple):
+    """What a turn asks, by name: `turn` for all of it, `settings` for its settings alone.
+
+    It is derived once, when the turn is asked: a file that the settings name may change meanwhile.
+    """
+
+    turn: str
+    settings: str
+
+
+def key_of(*, parent: str | None, prompt: Prompt, settings: Settings, sample: int = 0) -> Key:
     """Return the key of a turn that asks `prompt` after the node `parent`.
 
     `sample` counts the repetitions of one question. The cell, the names of attachments, the kind
@@ -68,12 +78,27 @@ def turn_key(*, parent: str | None, prompt: Prompt, settings: Settings, sample: 
         asked["attachments"] = [[i.media_type, sha256(i.data).hexdigest()] for i in images]
     if sample:
         asked["sample"] = sample
-    return digest("turn.v1", asked)
+    return Key(digest("turn.v1", asked), asked["settings"])
+
+
+def turn_key(*, parent: str | None, prompt: Prompt, settings: Settings, sample: int = 0) -> str:
+    """Return the digest of all that a turn asks; see `key_of`."""
+    return key_of(parent=parent, prompt=prompt, settings=settings, sample=sample).turn
 
 
 def settings_digest(settings: Settings) -> str:
     """Return the digest of what the settings contribute to the key of a turn."""
     return digest("settings.v1", settings_values(settings))
+
+
+def settings_name(settings: Settings) -> str:
+    """Return the name under which settings are recorded: all of them, keyed or not."""
+    return blake2b(settings_json(settings).encode(), digest_size=16).hexdigest()
+
+
+def settings_json(settings: Settings) -> str:
+    """Return settings as they are recorded."""
+    return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
 
 
 def settings_values(settings: Settings) -> dict[str, Any]:

@@ -1,11 +1,19 @@
-"""What a turn's result means to the user: nothing, or one error with one next step."""
+"""What became of a turn: how it ended, and what the user is told of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..claude.events import Block
-from ..errors import ApiError, Interrupted, NotLoggedIn, PromptTooLong, TurnError
+from ..errors import (
+    ApiError,
+    Crashed,
+    Interrupted,
+    NotLoggedIn,
+    ProcessDied,
+    PromptTooLong,
+    TurnError,
+)
 
 if TYPE_CHECKING:
     from ..claude.events import Result
@@ -22,15 +30,49 @@ REQUEST_HINT = "The same request will be refused again: change the prompt, or be
 MODEL_HINT = "Choose another with `%model`; Tab after it lists what there is."
 
 
-def failure(result: Result, turn: Turn, *, stalled_s: float | None = None) -> TurnError | None:
-    """Return why the turn did not finish, `None` if it did.
+class Outcome(NamedTuple):
+    """How a turn ended: its status, one of STATUSES, and the error that says why it is not ok."""
 
-    `stalled_s` is set where we stopped it ourselves because the API was silent so long.
+    status: str
+    error: TurnError | None = None
+
+
+# A turn whose process died, or was ended with it, is in no history: nothing of it is kept.
+STATUSES = ("ok", "error", "interrupted", "crashed")
+
+
+def outcome(
+    turn: Turn, end: Result | ProcessDied | None, *, asked_to_stop: bool = False, stalled_s: float
+) -> Outcome:
+    """Return what became of a turn.
+
+    `end` is its result, or the death of its process, or `None` where the turn was given up and its
+    process ended with it. `asked_to_stop` is set where the user interrupted it. `stalled_s` is how
+    long the API may be silent; a stalled turn was stopped by us.
     """
-    if stalled_s is not None:
-        return ApiError(f"The API was silent for {stalled_s:g} s", hint=WAIT_HINT)
-    if result.terminal_reason.startswith("aborted"):
-        return Interrupted("Interrupted", hint="The conversation goes on from here.")
+    match end:
+        case None:
+            return Outcome("interrupted", Interrupted("Interrupted"))
+        case ProcessDied() if asked_to_stop:
+            hint = "The process did not stop and was ended."
+            return Outcome("interrupted", Interrupted("Interrupted", hint=hint))
+        case ProcessDied():
+            text = f"{end.message}, in the middle of the turn"
+            hint = "The conversation is being resumed without this turn; run the cell again."
+            return Outcome("crashed", Crashed(text, hint=hint))
+    if turn.stalled:
+        text = f"The API was silent for {stalled_s:g} s"
+        return Outcome("error", ApiError(text, hint=WAIT_HINT))
+    # An abort can say success, and a failure that follows an interrupt is the interrupt's.
+    if end.terminal_reason.startswith("aborted") or (asked_to_stop and end.is_error):
+        hint = "The conversation goes on from here."
+        return Outcome("interrupted", Interrupted("Interrupted", hint=hint))
+    error = _failure(end, turn)
+    return Outcome("error" if error else "ok", error)
+
+
+def _failure(result: Result, turn: Turn) -> TurnError | None:
+    """Return why a turn that nobody stopped did not finish, `None` if it did."""
     if not result.is_error:
         return None
     text = _first_line(result)

@@ -23,23 +23,24 @@ SNIPPET = 200  # characters of a prompt that a node keeps
 class Node:
     """One turn in the tree.
 
-    `id` grows with time. `number` is its place in its conversation, from 1. `prompt` is the
-    beginning of what was asked. `uuid` names the prompt in the transcript, `digest` what happened,
-    `settings` what it was asked under,
-    `compacted` whether it summed up what was before it. `ended` is in seconds since the epoch.
+    `id` is the digest of what happened, which holds what it followed: `parent`. `number` is its
+    place in its conversation, from 1. `prompt` is the beginning of what was asked, `key` the digest
+    of all of it, `settings` that of all settings it was asked under. `uuid` names the prompt in a
+    transcript. `compacted` says whether it summed up what was before it, `model` who answered.
+    `ended` is in seconds since the epoch.
     """
 
-    id: int
-    parent: int | None
+    id: str
+    parent: str | None
     number: int
     prompt: str
     status: str
     cell_id: str | None = None
     key: str = ""
-    digest: str = ""
     settings: str = ""
     uuid: str = ""
     compacted: bool = False
+    model: str = ""
     usage: Usage = field(default_factory=Usage)
     ended: float = 0.0
 
@@ -49,10 +50,14 @@ class Tree:
     """The tree as it is at a moment, for showing: nodes in the order they were asked."""
 
     nodes: tuple[Node, ...]
-    head: int | None
+    head: str | None
     current: str
-    branches: Mapping[str, int | None]
-    checkpoints: Mapping[str, int]
+    branches: Mapping[str, str | None]
+    checkpoints: Mapping[str, str]
+
+
+def _ended(node: Node) -> float:
+    return node.ended
 
 
 class Branches:
@@ -63,12 +68,12 @@ class Branches:
         nodes: Iterable[Node] = (),
         *,
         current: str = MAIN,
-        branches: Mapping[str, int | None] | None = None,
-        checkpoints: Mapping[str, int] | None = None,
+        branches: Mapping[str, str | None] | None = None,
+        checkpoints: Mapping[str, str] | None = None,
     ) -> None:
         self.nodes = {node.id: node for node in nodes}
         self.current = current
-        self.branches: dict[str, int | None] = {current: None, **(branches or {})}
+        self.branches: dict[str, str | None] = {current: None, **(branches or {})}
         self.checkpoints = dict(checkpoints or {})
         self.path: list[Node] = self.path_to(self.branches[current])
 
@@ -80,14 +85,14 @@ class Branches:
     def view(self) -> Tree:
         """Return the tree for showing."""
         return Tree(
-            nodes=tuple(self.nodes[at] for at in sorted(self.nodes)),
+            nodes=tuple(sorted(self.nodes.values(), key=_ended)),
             head=self.head.id if self.head else None,
             current=self.current,
             branches=dict(self.branches),
             checkpoints=dict(self.checkpoints),
         )
 
-    def path_to(self, at: int | None) -> list[Node]:
+    def path_to(self, at: str | None) -> list[Node]:
         """Return the turns from the first one to this one."""
         path = []
         while at is not None:
@@ -96,10 +101,10 @@ class Branches:
             at = node.parent
         return path[::-1]
 
-    def only(self, kept: Container[int]) -> Branches:
+    def only(self, kept: Container[str]) -> Branches:
         """Return the tree without the turns that are not kept; names go up to one that is."""
 
-        def up(at: int | None) -> int | None:
+        def up(at: str | None) -> str | None:
             while at is not None and at not in kept:
                 at = self.nodes[at].parent
             return at
@@ -124,7 +129,7 @@ class Branches:
         self.path.append(node)
         self.branches[self.current] = node.id
 
-    def stand(self, at: int | None) -> None:
+    def stand(self, at: str | None) -> None:
         """Go to a turn; the branch that is on comes along."""
         self.path = self.path_to(at)
         self.branches[self.current] = at
@@ -142,11 +147,11 @@ class Branches:
             return ""
         return self._named(head) or self.name(head)
 
-    def _named(self, at: int) -> str:
+    def _named(self, at: str) -> str:
         others = (name for name, end in self.branches.items() if end == at)
         return next((name for name in others if name != self.current), "")
 
-    def name(self, at: int | None, name: str = "") -> str:
+    def name(self, at: str | None, name: str = "") -> str:
         """Give a turn a branch, under a free name where none is given; return the name."""
         name = name or self.free_name("branch")
         self.branches[name] = at
@@ -159,15 +164,15 @@ class Branches:
             number += 1
         return name
 
-    def loose_ends(self) -> list[int]:
+    def loose_ends(self) -> list[str]:
         """Return the last turns that no branch, and no path to a branch's end, holds."""
-        held: set[int] = set()
+        held: set[str] = set()
         for end in self.branches.values():
             held.update(node.id for node in self._new_to(end, held))
         parents = {node.parent for node in self.nodes.values()}
-        return [at for at in sorted(self.nodes) if at not in held and at not in parents]
+        return [node.id for node in self.view().nodes if node.id not in held | parents]
 
-    def _new_to(self, at: int | None, held: set[int]) -> Iterable[Node]:
+    def _new_to(self, at: str | None, held: set[str]) -> Iterable[Node]:
         while at is not None and at not in held:
             node = self.nodes[at]
             yield node
@@ -203,7 +208,7 @@ class Branches:
         if name == "start" or name in self.branches or name in self.checkpoints:
             raise UsageError(f"{name} is taken", hint=self._known())
 
-    def find(self, where: str) -> int | None:
+    def find(self, where: str) -> str | None:
         """Return the turn that words name: a number on the path, `start`, a branch, a checkpoint,
         or `branch:number`. Raises `UsageError` if there is none.
         """

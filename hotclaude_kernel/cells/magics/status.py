@@ -266,8 +266,8 @@ def _tokens_row(conversation: Conversation) -> str:
 
 def _latency_row(conversation: Conversation, *, hot: bool) -> str:
     live = [turn for turn in conversation.turns if not turn.replayed]
-    clocks = [turn.clock for turn in live if turn.clock.hot is hot]
-    seconds = [s for clock in clocks if (s := clock.first_text_s) is not None]
+    alike = [turn for turn in live if turn.hot is hot]
+    seconds = [s for turn in alike if (s := turn.first_text_s) is not None]
     if not seconds:
         return "none yet"
     return f"{statistics.median(seconds):.3f} s (median of {len(seconds)})"

@@ -60,7 +60,7 @@ async def branches(conversation: Conversation, argument: str) -> Answer:
     return Answer(report=table(("name", "", "turns", "last prompt", "asked"), rows))
 
 
-def _end_of(known: Branches, at: int | None) -> tuple[str, str, str]:
+def _end_of(known: Branches, at: str | None) -> tuple[str, str, str]:
     if at is None:
         return "0", "", ""
     node = known.nodes[at]
@@ -95,7 +95,7 @@ async def goto(conversation: Conversation, argument: str) -> Answer:
     return Answer(note=f"{_where(conversation)}{kept}")
 
 
-def _kept(known: Branches, at: int) -> str:
+def _kept(known: Branches, at: str) -> str:
     """Return the branch that a turn is the end of; where no branch holds it, it is given one."""
     named = (name for name, end in known.branches.items() if end == at and name != known.current)
     return next(named, "") or (known.name(at) if at in known.loose_ends() else "")
@@ -138,10 +138,10 @@ async def rerun(conversation: Conversation, argument: str) -> Answer:
     `append` asks again at the end.
     """
     if not argument:
-        return Answer(value=conversation.rerun)
+        return Answer(value=conversation.position.rerun)
     if argument not in RERUNS:
         raise wrong("rerun", argument, RERUNS)
-    conversation.rerun = argument
+    conversation.position.rerun = argument
     return Answer(note=f"a cell that is run again: {argument}")
 
 
@@ -174,7 +174,7 @@ async def rewind_files(conversation: Conversation, argument: str) -> Answer:
 def _turn_for_files(conversation: Conversation, where: str) -> Node:
     known = conversation.branches
     at = known.find(where) if where else None
-    node = known.nodes.get(at or 0) if where else conversation.rewound or known.head
+    node = known.nodes.get(at or "") if where else conversation.position.rewound or known.head
     if node is None:
         raise UsageError("There is no turn to go back before", hint="Run a prompt first.")
     return node

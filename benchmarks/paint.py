@@ -23,7 +23,7 @@ from hotclaude_kernel.modelserver.replies import Reply, Text
 from hotclaude_kernel.modelserver.server import ModelServer
 from tests.browser.frontend import LAB, NOTEBOOK_7, jupyter
 from tests.browser.watch import chromium, watched
-from tests.conftest import isolated_env
+from tests.support.environment import isolated_env
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import pytest
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.modelserver.server import ModelServer
 
-from ..conftest import isolated_env
+from ..support.environment import isolated_env
 
 pytest.register_assert_rewrite("tests.browser.pages")
 playwright = pytest.importorskip("playwright.sync_api")

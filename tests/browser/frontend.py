@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 from playwright.sync_api import expect
 
-from ..conftest import until
+from ..support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

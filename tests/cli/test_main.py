@@ -13,7 +13,7 @@ import pytest
 from hotclaude_kernel.cli import lab, main
 from hotclaude_kernel.errors import HotClaudeError
 
-from ..conftest import open_notebook
+from ..support.frontend import open_notebook
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -46,7 +46,7 @@ from hotclaude_kernel.record.transcripts import transcript_path
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
 
-from ..conftest import until
+from ..support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

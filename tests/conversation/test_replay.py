@@ -14,7 +14,7 @@ from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.turns.prompt import Attachment, Prompt
 
-from .test_rewinding import Book, prompts, sent, written
+from ..support.book import Book, prompts, sent, written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

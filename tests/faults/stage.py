@@ -9,16 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import queue
 import signal
 import tempfile
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from jupyter_client.manager import KernelManager
+from typing import TYPE_CHECKING
 
 from hotclaude_kernel.claude.launch import TOKEN_ENV, find_claude
 from hotclaude_kernel.claude.processes import runs, started
@@ -32,7 +28,10 @@ from hotclaude_kernel.record.resume import store_path
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
 
-from ..conftest import DEADLINE_S, Cell, Notebook, isolated_env
+from ..support.environment import entered, isolated_env
+from ..support.frontend import KernelDied, Message, NoAnswer, Notebook, start_kernel
+from ..support.processes import environ, running
+from ..support.waiting import DEADLINE_S, reached
 from .ledger import TOOL, Ledger, answer_to, read_store, words
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 ORPHANS_S = 3.0
 QUICK = {"CLAUDE_CODE_MAX_RETRIES": "1"}  # a failing API fails within a second
-LOOK_S = 0.005
 
 
 @dataclass(slots=True)
@@ -102,12 +100,8 @@ class Stage:
 
     def processes(self) -> dict[int, str]:
         """Return each `claude`, and each command of one, that runs here: pid, and its token."""
-        home, found = f"HOME={self.home}".encode(), {}
-        for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()):
-            variables = environ(pid)
-            if home in variables and (token := token_in(variables)):
-                found[pid] = token
-        return found
+        tokens = {pid: token_in(environ(pid)) for pid in running(self.home)}
+        return {pid: token for pid, token in tokens.items() if token}
 
     def kill_all(self) -> None:
         """End what a trial has left, so that it harms no other one."""
@@ -131,7 +125,7 @@ def staged() -> Iterator[Stage]:
         allowed = {"permissions": {"allow": ["Bash"]}}
         (home / ".claude").mkdir()
         (home / ".claude" / "settings.json").write_text(json.dumps(allowed))
-        with _environment(env, home / "work"):
+        with entered(env, home / "work"):
             stage = Stage(home=home, env=env, server=server, model=model, notebook=notebook)
             try:
                 yield stage
@@ -139,41 +133,10 @@ def staged() -> Iterator[Stage]:
                 stage.kill_all()
 
 
-@contextmanager
-def _environment(env: dict[str, str], folder: Path) -> Iterator[None]:
-    before, where = dict(os.environ), Path.cwd()
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(where)
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def environ(pid: int) -> list[bytes]:
-    """Return the environment of a process, nothing if it is no more, or somebody else's."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
 def token_in(variables: list[bytes]) -> str:
     """Return the token in an environment, empty where there is none."""
     mark = f"{TOKEN_ENV}=".encode()
     return next((v.removeprefix(mark).decode() for v in variables if v.startswith(mark)), "")
-
-
-async def reached(condition: Callable[[], Any], timeout_s: float) -> bool:
-    """Wait for a condition while the loop runs; return whether it came true in time."""
-    deadline = time.monotonic() + timeout_s
-    # A condition of the system: nobody tells of it.
-    while not (found := condition()) and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_S)
-    return bool(found)
 
 
 class Book:
@@ -244,9 +207,8 @@ class KernelBook:
 
     def __init__(self, stage: Stage, ledger: Ledger) -> None:
         self.stage, self.ledger = stage, ledger
-        self.manager = KernelManager(kernel_name="hotclaude")
-        self.manager.start_kernel(env=stage.env, cwd=str(stage.home / "work"))
-        self.pid = int(getattr(self.manager.provisioner, "pid", 0))
+        self.manager = start_kernel(stage.env)
+        self.pid = self.manager.pid
         self._process = f"{self.pid}:{started(self.pid)}"
         self._notebook: Notebook | None = None
 
@@ -272,7 +234,7 @@ class KernelBook:
         asked: Asked | None = None,
         *,
         tool: bool = False,
-        hook: Callable[[dict[str, Any]], None] = lambda _: None,
+        hook: Callable[[Message], None] = lambda _: None,
     ) -> Asked:
         """Run a cell and enter what came of it; it is in doubt where the kernel died before."""
         asked = asked or self.ledger.ask(tool=tool)
@@ -283,39 +245,19 @@ class KernelBook:
         return self.notebook.send(asked.text, cell_id=asked.cell)
 
     def receive(
-        self, asked: Asked, message_id: str, hook: Callable[[dict[str, Any]], None] = lambda _: None
+        self, asked: Asked, message_id: str, hook: Callable[[Message], None] = lambda _: None
     ) -> Asked:
         """Wait for what comes of a cell, and enter it."""
-        cell = self._collect(message_id, hook)
-        if cell is None:
+        try:
+            cell = self.notebook.collect(message_id, hook)
+        except (KernelDied, NoAnswer) as error:
             self.ledger.answered(asked, "doubt")
+            if isinstance(error, NoAnswer):
+                self.ledger.note("no memory", "a cell has no end")
         else:
             outcome = "ok" if cell.status == "ok" else "failed"
             self.ledger.answered(asked, outcome, cell.markdown or cell.plain)
         return asked
-
-    def _collect(self, message_id: str, hook: Callable[[dict[str, Any]], None]) -> Cell | None:
-        messages: list[dict[str, Any]] = []
-        deadline = time.monotonic() + DEADLINE_S
-        client = self.notebook.client
-        while time.monotonic() < deadline:
-            idle = any(m["content"].get("execution_state") == "idle" for m in messages)
-            receive = client.get_shell_msg if idle else client.get_iopub_msg
-            gone = not self.alive  # looked at first: what it said before is still to be had
-            try:
-                message = receive(timeout=0.1)
-            except queue.Empty:
-                if gone:
-                    return None
-                continue
-            if message["parent_header"].get("msg_id") != message_id:
-                continue
-            if idle:
-                return Cell(messages, message)
-            messages.append(message)
-            hook(message)
-        self.ledger.note("no memory", "a cell has no end")
-        return None
 
     def probe(self) -> None:
         """Ask a next cell: it must be answered, with memory."""

@@ -25,9 +25,10 @@ from hotclaude_kernel.modelserver.replies import (
 )
 from hotclaude_kernel.pool.orphans import carriers
 
-from ..conftest import until
+from ..support.processes import environ
+from ..support.waiting import reached, until
 from .ledger import read_store
-from .stage import ORPHANS_S, Book, KernelBook, environ, reached, staged, token_in
+from .stage import ORPHANS_S, Book, KernelBook, staged, token_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

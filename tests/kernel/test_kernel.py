@@ -15,36 +15,20 @@ from hotclaude_kernel.modelserver.replies import (
     Disconnect,
     Failure,
     Gate,
-    Hold,
     Reply,
     Text,
-    ToolUse,
     Wait,
 )
 from hotclaude_kernel.modelserver.script import Script
 
-from ..conftest import Cell, Notebook, open_notebook, until
+from ..support.desk import claude_pid
+from ..support.frontend import Notebook, open_notebook
+from ..support.processes import exists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hotclaude_kernel.modelserver.server import ModelServer
 
 pytestmark = pytest.mark.kernel
-
-
-def claude_pid(notebook: Notebook) -> int:
-    """The pid that %status tells."""
-    status = notebook.run("%status").plain
-    return int(status.split("pid ")[1].split(",")[0])
-
-
-def exists(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 class TestConversation:
@@ -79,13 +63,7 @@ class TestConversation:
     ) -> None:
         server.model = lambda r: Failure(400) if "prompt 1" in r.prompt else Reply("fine")
         ids = [notebook.send(f"prompt {n}", cell_id=f"c{n}") for n in range(4)]
-        statuses = []
-        for message_id in ids:
-            while True:
-                reply = notebook.client.get_shell_msg(timeout=30)
-                if reply["parent_header"]["msg_id"] == message_id:
-                    statuses.append(reply["content"]["status"])
-                    break
+        statuses = [notebook.reply(message_id).content["status"] for message_id in ids]
         assert statuses == ["ok", "error", "aborted", "aborted"]
         assert not any("prompt 2" in r.prompt for r in server.requests)
 
@@ -166,148 +144,6 @@ class TestStreaming:
         assert cell.outputs == []
 
 
-class TestInterrupt:
-    def interrupted(self, notebook: Notebook, server: ModelServer, how: Callable[[], None]) -> Cell:
-        """Interrupt a cell, once, when its first words are shown."""
-        server.model = Script([Reply("half a sentence ", Wait(Gate()))], default="next")
-        done: list[bool] = []
-
-        def hook(message: dict[str, Any]) -> None:
-            if "half" in str(message["content"].get("data", "")) and not done:
-                done.append(True)
-                how()
-
-        return notebook.run("go", hook=hook)
-
-    def test_keeps_the_text_the_process_and_the_conversation(
-        self, notebook: Notebook, server: ModelServer
-    ) -> None:
-        notebook.run("first", cell_id="a")
-        pid = claude_pid(notebook)
-        cell = self.interrupted(notebook, server, notebook.manager.interrupt_kernel)
-        assert cell.status == "error"
-        assert cell.reply["content"]["ename"] == "Interrupted"
-        assert "half" in cell.markdown
-        assert notebook.run("after", cell_id="b").markdown == "next"
-        assert claude_pid(notebook) == pid
-
-    def test_by_signal_too(self, notebook: Notebook, server: ModelServer) -> None:
-        pid = notebook.pid
-        notebook.run("first", cell_id="a")
-
-        def how() -> None:
-            os.killpg(pid, signal.SIGINT)
-
-        assert self.interrupted(notebook, server, how).reply["content"]["ename"] == "Interrupted"
-        assert notebook.run("after", cell_id="b").status == "ok"
-
-    def test_before_the_first_word(self, notebook: Notebook, server: ModelServer) -> None:
-        notebook.run("first", cell_id="a")
-        server.model = Script([Hold()], default="next")
-        message_id = notebook.send("go", cell_id="b")
-        server.wait_for_requests(2)
-        notebook.manager.interrupt_kernel()
-        assert notebook.collect(message_id).status == "error"
-        assert notebook.run("after", cell_id="c").markdown == "next"
-
-    def test_a_tool_is_stopped_with_its_command(
-        self, server: ModelServer, env: dict[str, str]
-    ) -> None:
-        mark = Path(env["HOME"], "work", "pid")
-        use = ToolUse("Bash", {"command": f"echo $$ > {mark}; sleep 600", "description": "wait"})
-        server.model = Script([Reply(use)], default="next")
-        with open_notebook(env, "--HotClaudeKernel.allowed_tools=Bash") as notebook:
-            message_id = notebook.send("go")
-            pid = int(until(lambda: mark.exists() and mark.read_text().strip(), "it runs"))
-            notebook.manager.interrupt_kernel()
-            assert notebook.collect(message_id).status == "error"
-            until(lambda: not exists(pid), "the command is gone")
-
-    def test_while_idle_is_harmless(self, notebook: Notebook) -> None:
-        client = notebook.client
-        client.control_channel.send(client.session.msg("interrupt_request", {}))
-        assert client.get_control_msg(timeout=10)["content"]["status"] == "ok"
-        assert notebook.run("go").status == "ok"
-
-    def test_stops_run_all(self, notebook: Notebook, server: ModelServer) -> None:
-        gate = Gate()
-        server.model = Script([Reply("half ", Wait(gate))])
-        ids = [notebook.send(f"prompt {n}", cell_id=f"c{n}") for n in range(3)]
-        server.wait_for_requests(1)
-        notebook.manager.interrupt_kernel()
-        statuses = []
-        for message_id in ids:
-            while True:
-                reply = notebook.client.get_shell_msg(timeout=30)
-                if reply["parent_header"]["msg_id"] == message_id:
-                    statuses.append(reply["content"]["status"])
-                    break
-        assert statuses == ["error", "aborted", "aborted"]
-
-
-class TestWhileACellRuns:
-    def test_everything_else_is_answered(self, notebook: Notebook, server: ModelServer) -> None:
-        gate = Gate()
-        server.model = Script([Reply("half ", Wait(gate), "done")])
-        message_id = notebook.send("go")
-        server.wait_for_requests(1)
-        client = notebook.client
-        asked = {
-            client.complete("%mo"): "complete_reply",
-            client.inspect("%model", 3): "inspect_reply",
-            client.kernel_info(): "kernel_info_reply",
-            client.comm_info(): "comm_info_reply",
-            client.is_complete("x"): "is_complete_reply",
-            client.history(hist_access_type="tail", n=1): "history_reply",
-        }
-        while asked:
-            reply = client.get_shell_msg(timeout=10)
-            kind = asked.pop(reply["parent_header"]["msg_id"], None)
-            if kind is None:
-                continue  # asked before, while the kernel was getting ready
-            assert reply["header"]["msg_type"] == kind
-            assert reply["content"]["status"] in ("ok", "complete")
-        gate.open()
-        assert notebook.collect(message_id).markdown == "half done"
-
-    def test_a_reloaded_page_gets_the_answer_without_asking_again(
-        self, notebook: Notebook, server: ModelServer
-    ) -> None:
-        gate = Gate()
-        server.model = Script([Reply("half ", Wait(gate), "done")], default="another")
-        first = notebook.send("go", cell_id="a")
-        server.wait_for_requests(1)
-        reloaded = Notebook(notebook.manager)
-        again = reloaded.send("go", cell_id="a")
-        gate.open()
-        cell = reloaded.collect(again)
-        assert cell.markdown == "half done"
-        assert notebook.collect(first).status == "ok"
-        assert len(server.requests) == 1
-        assert reloaded.run("go", cell_id="a").markdown == "another"
-        reloaded.close()
-
-    def test_a_page_that_comes_after_the_end_gets_it_too(
-        self, notebook: Notebook, server: ModelServer
-    ) -> None:
-        notebook.run("go", cell_id="a")
-        reloaded = Notebook(notebook.manager)
-        cell = reloaded.run("go", cell_id="a")
-        assert cell.markdown == "ok"
-        assert "Nothing was sent" in cell.plain
-        assert len(server.requests) == 1
-        reloaded.close()
-
-    def test_a_changed_cell_is_asked_even_after_a_reload(
-        self, notebook: Notebook, server: ModelServer
-    ) -> None:
-        notebook.run("go", cell_id="a")
-        reloaded = Notebook(notebook.manager)
-        reloaded.run("go on", cell_id="a")
-        assert len(server.requests) == 2
-        reloaded.close()
-
-
 class TestErrors:
     def test_a_crash_is_an_error_and_the_next_cell_remembers(
         self, notebook: Notebook, server: ModelServer
@@ -363,188 +199,6 @@ class TestErrors:
         assert cell.reply["content"]["ename"] == "UsageError"
         assert "%model" in str(cell.contents("error"))
         assert server.requests == []
-
-
-class TestPermissionByInput:
-    """A console can be asked by `input_request`; its cells have no ids."""
-
-    USE = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
-
-    def asked(self, notebook: Notebook, server: ModelServer, answer: str) -> tuple[Cell, str]:
-        server.model = Script([Reply(self.USE)], default="went on")
-        message_id = notebook.send("write it", cell_id=None, allow_stdin=True)
-        question = notebook.client.get_stdin_msg(timeout=30)
-        notebook.client.input(answer)
-        return notebook.collect(message_id), question["content"]["prompt"]
-
-    def test_allow(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
-        cell, question = self.asked(notebook, server, "y")
-        assert "Write" in question
-        assert "hello" in cell.stdout.split("allowed once")[0]
-        assert (home / "work" / "made.txt").read_text() == "hello"
-        assert "went on" in cell.stdout
-
-    def test_deny_with_a_reason(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
-        cell, _ = self.asked(notebook, server, "use another name")
-        assert not (home / "work" / "made.txt").exists()
-        assert "denied (use another name)" in cell.stdout
-        assert "use another name" in server.requests[-1].tool_results[0].text
-
-    def test_nobody_to_ask_denies_and_says_so(
-        self, notebook: Notebook, server: ModelServer, home: Path
-    ) -> None:
-        server.model = Script([Reply(self.USE)], default="went on")
-        cell = notebook.run("write it", allow_stdin=False, cell_id=None)
-        assert cell.status == "ok"
-        assert "nobody can be asked" in cell.markdown
-        assert not (home / "work" / "made.txt").exists()
-
-    def test_an_interrupt_withdraws_the_question(
-        self, notebook: Notebook, server: ModelServer, home: Path
-    ) -> None:
-        server.model = Script([Reply(self.USE)], default="next")
-        message_id = notebook.send("write it", cell_id=None, allow_stdin=True)
-        notebook.client.get_stdin_msg(timeout=30)
-        notebook.manager.interrupt_kernel()
-        assert notebook.collect(message_id).status == "error"
-        assert notebook.run("after", cell_id="b").markdown == "next"
-        assert not (home / "work" / "made.txt").exists()
-
-    def test_a_question_of_claudes_own(self, notebook: Notebook, server: ModelServer) -> None:
-        asked = {
-            "question": "Which colour?",
-            "header": "Colour",
-            "multiSelect": False,
-            "options": [
-                {"label": "Red", "description": "warm"},
-                {"label": "Blue", "description": "cold"},
-            ],
-        }
-        server.model = Script([Reply(ToolUse("AskUserQuestion", {"questions": [asked]}))])
-        message_id = notebook.send("ask me", cell_id=None, allow_stdin=True)
-        question = notebook.client.get_stdin_msg(timeout=30)["content"]["prompt"]
-        assert "1) Red" in question
-        notebook.client.input("2")
-        notebook.collect(message_id)
-        assert "Blue" in server.requests[-1].tool_results[0].text
-
-
-class TestPermissionByButtons:
-    """What a page does with widgets, over the protocol."""
-
-    USE = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
-
-    def press(self, notebook: Notebook, message_id: str, label: str) -> Cell:
-        """Collect the cell and press the button of this label as soon as it is shown."""
-        models: dict[str, str] = {}
-
-        def hook(message: dict[str, Any]) -> None:
-            content = message["content"]
-            if message["header"]["msg_type"] == "comm_open":
-                state = content["data"].get("state", {})
-                if state.get("_model_name") == "ButtonModel":
-                    models[state["description"]] = content["comm_id"]
-            if "widget-view" in str(content.get("data", "")):
-                press = {"method": "custom", "content": {"event": "click"}}
-                body = {"comm_id": models[label], "data": press}
-                message = notebook.client.session.msg("comm_msg", body)
-                notebook.client.shell_channel.send(message)
-
-        return notebook.collect(message_id, hook)
-
-    def test_allow_once(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
-        server.model = Script([Reply(self.USE)], default="went on")
-        cell = self.press(notebook, notebook.send("write it"), "Allow once")
-        assert cell.status == "ok"
-        assert (home / "work" / "made.txt").read_text() == "hello"
-        assert "allowed once" in cell.markdown
-        assert "widget-view" not in str(cell.outputs)
-        assert all(data.get("text/html") for data in cell.outputs)
-
-    def test_shown_again_it_still_says_what_was_decided(
-        self, notebook: Notebook, server: ModelServer
-    ) -> None:
-        server.model = Script([Reply(self.USE)], default="went on")
-        first = self.press(notebook, notebook.send("write it", cell_id="a"), "Allow once")
-        reloaded = Notebook(notebook.manager)
-        again = reloaded.run("write it", cell_id="a")
-        assert again.markdown == first.markdown
-        assert "allowed once" in again.markdown
-        reloaded.close()
-
-    def test_deny(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
-        server.model = Script([Reply(self.USE)], default="went on")
-        cell = self.press(notebook, notebook.send("write it"), "Deny")
-        assert "denied" in cell.markdown
-        assert not (home / "work" / "made.txt").exists()
-
-    def test_allow_for_the_session_asks_no_more_and_writes_no_settings(
-        self, notebook: Notebook, server: ModelServer, home: Path
-    ) -> None:
-        second = ToolUse("Write", {"file_path": "second.txt", "content": "two"})
-        server.model = Script([Reply(self.USE), Reply(second)], default="went on")
-        cell = self.press(notebook, notebook.send("write it"), "Allow for this session")
-        assert "allowed for this session" in cell.markdown
-        assert (home / "work" / "second.txt").exists()
-        assert not list((home / "work").glob(".claude/*"))
-
-    def test_a_reloaded_page_finds_the_question_again(
-        self, notebook: Notebook, server: ModelServer, home: Path
-    ) -> None:
-        server.model = Script([Reply(self.USE)], default="went on")
-        first = notebook.send("write it", cell_id="a")
-        until(lambda: "widget-view" in str(notebook.client.get_iopub_msg(timeout=30)), "asked")
-        reloaded = Notebook(notebook.manager)
-        restored = reloaded.client.comm_info()
-        while (reply := reloaded.client.get_shell_msg(timeout=30))["parent_header"][
-            "msg_id"
-        ] != restored:
-            pass
-        assert reply["content"]["comms"]
-        message_id = reloaded.send("write it", cell_id="a")
-        shown: list[str] = []
-
-        def hook(message: dict[str, Any]) -> None:
-            shown.append(str(message["content"].get("data", "")))
-            if "widget-view" in shown[-1]:
-                notebook.manager.interrupt_kernel()
-
-        cell = reloaded.collect(message_id, hook)
-        assert any("widget-view" in data for data in shown)
-        assert cell.status == "error"
-        assert first != message_id
-        assert len(server.requests) == 1
-        reloaded.close()
-
-
-class TestModes:
-    def test_an_approved_plan_ends_plan_mode(self, notebook: Notebook, server: ModelServer) -> None:
-        plan = ToolUse("ExitPlanMode", {"plan": "1. Do *it*."})
-        server.model = Script([Reply(plan)], default="carried out")
-        message_id = notebook.send("%permission-mode plan\nplan it", cell_id="a")
-        cell = TestPermissionByButtons().press(notebook, message_id, "Approve the plan")
-        assert "Do *it*." in cell.markdown
-        assert "approved" in cell.markdown
-        mode = notebook.run("%permission-mode").contents("execute_result")
-        assert mode[0]["data"]["text/plain"] == "default"
-
-    def test_a_restricted_kernel_reads_and_no_more(
-        self, env: dict[str, str], server: ModelServer, home: Path
-    ) -> None:
-        use = ToolUse("Write", {"file_path": "made.txt", "content": "hello"})
-        server.model = Script([Reply(use)], default="went on")
-        with open_notebook(env, "--HotClaudeKernel.restricted=True") as notebook:
-            for line in ("%permission-mode acceptEdits", "%tools Bash", "%cwd /"):
-                assert notebook.run(line).reply["content"]["ename"] == "UsageError"
-            notebook.run("write it")
-            assert not (home / "work" / "made.txt").exists()
-            assert {tool["name"] for tool in server.requests[0].json["tools"]} <= {
-                "Glob",
-                "Grep",
-                "Read",
-                "DeferredToolPlaceholder",
-                "ToolSearch",
-            }
 
 
 class TestImages:
@@ -649,39 +303,6 @@ class TestMagics:
             shown = [data for data in notebook.run("hello").outputs if data["text/html"]]
             assert [data["text/plain"] for data in shown] == ["ok"]
             assert not server.requests[-1].tools
-
-
-class TestNothingIsLeft:
-    def test_after_a_shutdown(self, env: dict[str, str]) -> None:
-        with open_notebook(env) as notebook:
-            notebook.run("hello")
-            pid = claude_pid(notebook)
-        until(lambda: not exists(pid), "claude is gone")
-
-    def test_after_a_shutdown_in_a_turn(self, env: dict[str, str], server: ModelServer) -> None:
-        server.model = Script([Hold()])
-        with open_notebook(env) as notebook:
-            pid = claude_pid(notebook)
-            notebook.send("go")
-            server.wait_for_requests(1)
-        until(lambda: not exists(pid), "claude is gone")
-
-    def test_after_the_kernel_was_killed(self, env: dict[str, str], server: ModelServer) -> None:
-        server.model = Script([Hold()])
-        with open_notebook(env) as notebook:
-            pid = claude_pid(notebook)
-            notebook.send("go")
-            server.wait_for_requests(1)
-            os.kill(notebook.pid, signal.SIGKILL)
-            until(lambda: not exists(pid), "claude is gone")
-
-    def test_after_a_restart(self, notebook: Notebook) -> None:
-        notebook.run("hello")
-        pid = claude_pid(notebook)
-        notebook.manager.restart_kernel()
-        notebook.wait_until_ready()
-        until(lambda: not exists(pid), "claude is gone")
-        assert notebook.run("hello again").status == "ok"
 
 
 class TestStart:

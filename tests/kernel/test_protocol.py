@@ -14,7 +14,7 @@ from hotclaude_kernel.claude.launch import find_claude
 from hotclaude_kernel.modelserver.replies import Reply, Text
 from hotclaude_kernel.modelserver.server import ModelServer
 
-from ..conftest import isolated_env
+from ..support.environment import isolated_env
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager

@@ -11,13 +11,13 @@ import pytest
 from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
 
-from ..conftest import open_notebook
 from ..notebooks.test_clients import executed, notebook_of
+from ..support.frontend import open_notebook
 
 if TYPE_CHECKING:
     from hotclaude_kernel.modelserver.server import ModelServer
 
-    from ..conftest import Cell, Notebook
+    from ..support.frontend import Cell, Notebook
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 

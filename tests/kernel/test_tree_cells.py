@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
-from contextlib import contextmanager
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hotclaude_kernel.modelserver.demo import demo_model
-from hotclaude_kernel.modelserver.replies import Gate, Hold, Reply, ToolUse, Usage
+from hotclaude_kernel.modelserver.replies import Gate, Hold, Reply, Usage
 from hotclaude_kernel.modelserver.script import Script
-from hotclaude_kernel.modelserver.server import ModelServer
 
-from ..conftest import Cell, Notebook, isolated_env, open_notebook, until
 from ..hostile import corpus
+from ..support.desk import Desk, completed, open_desk, rows, said, value
+from ..support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotclaude_kernel.modelserver.request import Request
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
@@ -42,88 +36,10 @@ CACHED = Usage(
 )
 
 
-class Desk:
-    """A kernel that several tests share, each in a conversation of its own."""
-
-    def __init__(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
-        self.notebook = notebook
-        self.server = server
-        self.home = home
-
-    def run(self, code: str, cell: str = "magic") -> Cell:
-        return self.notebook.run(code, cell_id=cell)
-
-    def begin(self, name: str, *cells: str) -> None:
-        """Begin a conversation; its prompts are those of no other test."""
-        self.server.model = Script()
-        assert self.run("%new").status == "ok"
-        self.name = name
-        self.ask(*cells)
-
-    def ask(self, *cells: str) -> None:
-        """Ask a prompt in each of these cells."""
-        for cell in cells:
-            assert self.run(f"{self.name} {cell}", f"{self.name}-{cell}").status == "ok"
-
-    def history(self, request: Request | None = None) -> str:
-        """The cells that a request holds, by default the last one."""
-        asked = (request or self.server.requests[-1]).turns
-        return "".join(turn.prompt.removeprefix(f"{self.name} ") for turn in asked)
-
-    def kept(self, cell: Cell) -> str:
-        """The branch that a line has named for what it left."""
-        found = re.search(r"branch (branch-\d+)$", said(cell))
-        assert found, said(cell)
-        return found[1]
-
-    def tree(self) -> list[str]:
-        """The lines of this conversation in the tree."""
-        lines = self.run("%tree").plain.splitlines()
-        return [line.replace(f"{self.name} ", "") for line in lines if f"{self.name} " in line]
-
-
-@contextmanager
-def open_desk(binary: str, home: Path, *arguments: str) -> Iterator[Desk]:
-    with (
-        ModelServer(Script()).in_thread() as server,
-        open_notebook(isolated_env(home, server.url, binary), *arguments) as notebook,
-    ):
-        yield Desk(notebook, server, home)
-
-
 @pytest.fixture(scope="class")
 def desk(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with open_desk(binary, tmp_path_factory.mktemp("desk") / "home") as opened:
         yield opened
-
-
-def said(cell: Cell) -> str:
-    """The first line of ours that a cell shows."""
-    assert cell.status == "ok", cell.reply["content"]
-    return str(cell.outputs[0]["text/plain"])
-
-
-def value(cell: Cell) -> str:
-    """What a line that was asked for a value says."""
-    [result] = cell.contents("execute_result")
-    return str(result["data"]["text/plain"])
-
-
-def rows(cell: Cell) -> dict[str, str]:
-    """The rows of the tables that a cell shows, by their first column."""
-    found = {}
-    for line in cell.markdown.splitlines():
-        first, *rest = (part.strip() for part in line.strip("| ").split(" |"))
-        found[first] = " | ".join(part for part in rest if part)
-    return found
-
-
-def completed(notebook: Notebook, code: str) -> list[str]:
-    asked = notebook.client.complete(code)
-    while True:
-        reply = notebook.client.get_shell_msg(timeout=10)
-        if reply["parent_header"]["msg_id"] == asked:
-            return list(reply["content"]["matches"])
 
 
 @pytest.fixture(scope="class")
@@ -393,7 +309,7 @@ class TestAsking:
         desk.server.model = Script([Hold(gate=gate)])
         message_id = desk.notebook.send("%aside for ever?")
         assert until(lambda: desk.server.requests[-1].auxiliary, "the question") == "side_question"
-        desk.notebook.manager.interrupt_kernel()
+        desk.notebook.interrupt()
         cell = desk.notebook.collect(message_id)
         assert cell.contents("error")[0]["traceback"] == [
             "Interrupted: Interrupted",
@@ -522,199 +438,3 @@ class TestHostile:
         desk.run(r"Is \frac{a|b}{c} a `fraction` <b>?", "frac")
         html = desk.run("%branches").outputs[0]["text/html"]
         assert r"<code>Is \frac{a|b}{c} a 'fraction' &lt;b&gt;?</code>" in html
-
-
-@pytest.fixture(scope="class")
-def files(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    home = tmp_path_factory.mktemp("files") / "home"
-    with open_desk(binary, home, "--HotClaudeKernel.permission_mode=acceptEdits") as opened:
-        yield opened
-
-
-class TestFiles:
-    def write(self, desk: Desk, name: str) -> Path:
-        """Have Claude overwrite a file in the second of two cells, then rewind that."""
-        file = desk.home / "work" / f"{name}.txt"
-        file.write_text("before\n")
-        desk.begin(name, "a")
-        desk.server.model = Script(
-            [
-                Reply(ToolUse("Read", {"file_path": str(file)})),
-                Reply(ToolUse("Write", {"file_path": str(file), "content": "after\nmore\n"})),
-            ]
-        )
-        desk.ask("b")
-        assert file.read_text() == "after\nmore\n"
-        return file
-
-    def test_what_claude_wrote_is_listed_and_then_goes_back(self, files: Desk) -> None:
-        file = self.write(files, "back")
-        files.run("back another b", "back-b")
-        assert file.read_text() == "after\nmore\n"  # unless it is asked for, files stay
-        cell = files.run("%rewind-files")
-        assert cell.markdown.startswith("Files that would go back to before turn 2 (")
-        assert f"- `{file}`" in cell.markdown
-        assert "`%rewind-files 2 now` does it." in cell.markdown
-        assert file.read_text() == "after\nmore\n"
-        cell = files.run("%rewind-files now")
-        assert cell.markdown.startswith("Files that went back to before turn 2 (")
-        assert file.read_text() == "before\n"
-        assert said(files.run("%rewind-files now")) == "no file differs from before turn 2"
-        assert len(files.server.requests) == 5
-
-    def test_a_turn_can_be_named(self, files: Desk) -> None:
-        file = self.write(files, "named")
-        assert f"- `{file}`" in files.run("%rewind-files 2").markdown
-        assert "went back to before turn 1" in files.run("%rewind-files 1 now").markdown
-        assert file.read_text() == "before\n"
-
-    def test_before_the_first_turn_there_is_nothing_to_go_back_before(self, files: Desk) -> None:
-        files.begin("none")
-        cell = files.run("%rewind-files main")
-        assert cell.status == "error"
-        assert "Run a prompt first." in cell.reply["content"]["traceback"]
-
-
-class TestPool:
-    def test_an_idle_process_sleeps_and_the_next_cell_wakes_it(
-        self, binary: str, tmp_path: Path
-    ) -> None:
-        home = tmp_path / "home"
-        options = ("idle_timeout=0.4", "spares=0")
-        with open_desk(binary, home, *(f"--HotClaudeKernel.{o}" for o in options)) as desk:
-            desk.name = "idle"
-            desk.ask("a")
-            cell = desk.run("%pool")
-            first = re.search(r"\| (\d+) \| after turn 1 \| 1 \| \d+ MB \|", cell.markdown)
-            assert first
-            assert rows(cell)["asleep"] == "no"
-            until(lambda: not exists(int(first[1])), "the idle process ends")
-            cell = desk.run("%pool")
-            assert "after turn" not in cell.markdown
-            found = rows(cell)
-            assert found["asleep"] == "yes; the next cell wakes it"
-            assert found["ended"].startswith("1 idle, 0 worn")
-            assert found["limits"].startswith("3 processes, 1500 MB, 0 spare; idle 0.4 s")
-            assert rows(desk.run("%status"))["process"] == "asleep; the next cell wakes it"
-            assert rows(desk.run("%context"))["tokens"] == "unknown while the process is asleep"
-            desk.ask("b")
-            assert desk.history() == "ab"
-            found = rows(desk.run("%pool"))
-            assert found["asleep"] == "no"
-            assert found["started"] == "2, 1 of them on an earlier conversation"
-
-
-def exists(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-def running(home: Path) -> list[int]:
-    """The processes that live in a home."""
-    mark = f"HOME={home}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and exists(int(entry.name)):
-            try:
-                environ = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            found += [int(entry.name)] * (mark in environ.split(b"\0"))
-    return found
-
-
-class Book:
-    """A notebook on disk, as Jupyter Server names it to its kernel."""
-
-    def __init__(self, env: dict[str, str], name: str = "book") -> None:
-        self.home = Path(env["HOME"])
-        self.path = self.home / "work" / f"{name}.ipynb"
-        cells = [{"id": cell, "source": ""} for cell in "abcdef"]
-        self.path.write_text(json.dumps({"cells": cells}))
-        self.env = env
-
-    @contextmanager
-    def open(self) -> Iterator[Notebook]:
-        with open_notebook(self.env | {"JPY_SESSION_NAME": str(self.path)}) as notebook:
-            yield notebook
-
-
-@pytest.fixture
-def book(env: dict[str, str]) -> Book:
-    return Book(env)
-
-
-def run(notebook: Notebook, *cells: str) -> Cell:
-    for cell in cells:
-        ran = notebook.run(f"prompt {cell}", cell_id=cell)
-        assert ran.status == "ok"
-    return ran
-
-
-def history(server: ModelServer) -> str:
-    return "".join(turn.prompt.removeprefix("prompt ") for turn in server.requests[-1].turns)
-
-
-class TestRestart:
-    def test_it_goes_on_and_says_so_once(self, book: Book, server: ModelServer) -> None:
-        with book.open() as notebook:
-            run(notebook, "a", "b")
-            notebook.run("%fork side", cell_id="x")
-            run(notebook, "c")
-        until(lambda: not running(book.home), "nothing is left running")
-        with book.open() as notebook:
-            first = run(notebook, "d")
-            assert said(first) == "Goes on after turn 3, from the record"
-            assert history(server) == "abcd"
-            again = run(notebook, "e")
-            assert "Goes on" not in again.plain
-            notebook.run("%checkout main", cell_id="x")
-            run(notebook, "f")
-            assert history(server) == "abf"
-        until(lambda: not running(book.home), "nothing is left running")
-
-    def test_the_status_says_so_before_the_first_turn(
-        self, book: Book, server: ModelServer
-    ) -> None:
-        with book.open() as notebook:
-            run(notebook, "a", "b")
-        with book.open() as notebook:
-            cell = notebook.run("%status", cell_id="unsaved")
-            stands = "on branch main, goes on after turn 2, from the record"
-            assert rows(cell)["stands"] == stands
-            assert rows(cell)["session id"] == "none yet"
-            run(notebook, "c")
-            assert history(server) == "abc"
-            cell = notebook.run("%status", cell_id="unsaved")
-            assert rows(cell)["stands"] == "on branch main, after turn 3"
-            assert ", resumed 1 time" in rows(cell)["process"]
-
-    def test_a_killed_kernel_leaves_nothing_and_the_next_can_rewind(
-        self, book: Book, server: ModelServer
-    ) -> None:
-        with book.open() as notebook:
-            run(notebook, "a", "b")
-            os.kill(notebook.pid, signal.SIGKILL)
-            until(lambda: not running(book.home), "claude ends with its kernel")
-        with book.open() as notebook:
-            cell = notebook.run("prompt B", cell_id="b")
-            line = cell.outputs[0]["text/plain"]
-            assert line == "Rewound before turn 2; turn 2 is branch branch-1"
-            assert history(server) == "aB"
-        until(lambda: not running(book.home), "nothing is left running")
-
-    def test_a_moved_notebook_has_its_tree_before_its_first_prompt(
-        self, book: Book, server: ModelServer
-    ) -> None:
-        with book.open() as notebook:
-            run(notebook, "a", "b")
-        book.path = book.path.rename(book.path.with_name("moved.ipynb"))
-        with book.open() as notebook:
-            assert "◉ 2  prompt b  [main]" in notebook.run("%tree", cell_id="c").plain
-            notebook.run("%fork side", cell_id="c")
-            run(notebook, "d")
-            assert history(server) == "abd"
-            assert "[side]  ← you are here" in notebook.run("%tree", cell_id="c").plain

@@ -21,7 +21,7 @@ from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.notebooks import file
 from hotclaude_kernel.notebooks import run as headless
 
-from ..conftest import until
+from ..support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,40 +5,31 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..cells import attachments, parameters
-from ..cells import completion as editing
-from ..cells.magics import registry
-from ..claude.events import ToolResult
-from ..claude.frames import whole
+from ..cells import completion
+from ..cells.run import Cell, Cells
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
 from ..page.console import ConsolePage
 from ..page.markdown import render as markdown
 from ..page.notebook import NotebookPage
-from ..page.parts import error_lines, footer
-from ..questions import buttons, decide, stdin
-from ..turns.prompt import Prompt
+from ..page.parts import error_lines
+from ..questions import buttons, stdin
 from ..turns.settings import RESTRICTED_LOCKS
 from .output import CellOutput
 from .startup import NOTEBOOK_ENV
 from .traits import ConfiguredKernel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..claude.frames import Frame
-    from ..claude.session import PermissionRequest
     from ..page.base import Page
-    from ..turns.turn import Turn
+    from ..questions.decide import Asker
 
 CLOSE_S = 6.0
-
-SHOWN_AGAIN = (
-    "Shown again: this cell was answered before the page was reloaded. Nothing was sent; "
-    "run it once more to ask again."
-)
 
 
 class HotClaudeKernel(ConfiguredKernel):
@@ -73,6 +64,7 @@ class HotClaudeKernel(ConfiguredKernel):
         )
         if self.restricted:
             self.conversation.position.locked = RESTRICTED_LOCKS
+        self.cells = Cells(self.conversation, footer=self.footer)
         self._refused: UsageError | None = None  # a configuration that no cell can run under
         try:
             self.conversation.mode, self.conversation.pace = self.mode(), self.playing()
@@ -83,8 +75,6 @@ class HotClaudeKernel(ConfiguredKernel):
         self._reply: asyncio.Future[Frame] | None = None
         self._output: CellOutput | None = None
         self._page: Page | None = None
-        self._shown_to: dict[str, set[str]] = {}
-        self._decided: dict[str, str] = {}  # what was decided on a tool use
 
     # --- a cell ------------------------------------------------------------------------------
 
@@ -99,7 +89,7 @@ class HotClaudeKernel(ConfiguredKernel):
         cell_meta: Frame | None = None,
         cell_id: str | None = None,
     ) -> Frame:
-        """Run a cell: its `%` lines first, then its prompt as one turn.
+        """Run a cell as a task, which an interrupt can cancel, and reply with what it came to.
 
         What a front end executes on its own (silent, or kept out of the history) is not a message
         of the user's and never reaches Claude.
@@ -111,17 +101,25 @@ class HotClaudeKernel(ConfiguredKernel):
         if threading.current_thread() is not threading.main_thread():
             error = UsageError("Cells can't run in a subshell: a conversation has one order")
             return self._error(output, error)
-        self.executing, self._output = parent, output
+        cell = Cell(code=code, id=cell_id, client=_client(parent))
+        page = _page(output, cell_id, allow_stdin)
+        asker = self._asker(page, parent, cell_id, allow_stdin)
+        self.executing, self._output, self._page = parent, output, page
         self._reply = asyncio.get_running_loop().create_future()
-        self._work = asyncio.ensure_future(
-            self._execute(code, output, cell_id=cell_id, allow_stdin=allow_stdin)
-        )
-        reply = await self._outcome(self._work, output)
+        self._work = asyncio.ensure_future(self._run(cell, page, asker))
+        reply = await self._replied(self._work, output)
         self._reply.set_result(reply)
         self._work = self.executing = self._output = self._page = None
         return reply
 
-    async def _outcome(self, work: asyncio.Task[Frame], output: CellOutput) -> Frame:
+    async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Frame:
+        if self._refused is not None:
+            raise self._refused
+        outcome = await self.cells.run(cell, page, asker)
+        self._history.append((0, self.execution_count, cell.code, outcome.value))
+        return self._ok(outcome.help_pages)
+
+    async def _replied(self, work: asyncio.Task[Frame], output: CellOutput) -> Frame:
         """Return the reply, whatever happens: without one the front end would wait for ever."""
         try:
             return await work
@@ -135,133 +133,20 @@ class HotClaudeKernel(ConfiguredKernel):
             hint = "The kernel's log has the details."
             return self._error(output, HotClaudeError(text, hint=hint))
 
-    async def _execute(
-        self, code: str, output: CellOutput, *, cell_id: str | None, allow_stdin: bool
-    ) -> Frame:
-        if self._refused is not None:
-            raise self._refused
-        lines, text = registry.split(code)
-        self._page = page = _page(output, cell_id, allow_stdin)
-        # Before any line moves in the tree: it must be this notebook's.
-        self.conversation.recognise(cell_id)
-        self._say_notices(page)
-        reply = self._ok()
-        value = ""
-        images = []
-        refresh = False
-        for line in lines:
-            answer = await registry.run(line, self.conversation)
-            value = answer.value
-            images += [answer.attach] if answer.attach else []
-            refresh |= answer.refresh
-            text = _with_prompt(text, answer)
-            _show_answer(answer, page, output, reply)
-        text = parameters.render(text, self.conversation.parameters)
-        if text.strip():
-            prompt = self._prompt(text, images, cell_id)
-            value = (await self._ask(prompt, page, allow_stdin, refresh=refresh)).text
-        elif images:
-            raise UsageError("There is no prompt to send the image with", hint="Write one below.")
-        page.close()
-        self._history.append((0, self.execution_count, code, value))
-        return reply
-
-    def _prompt(self, text: str, images: list[str], cell_id: str | None) -> Prompt:
-        folder = Path(self.conversation.settings.cwd or Path.cwd())
-        text, attached = attachments.collect(text, folder, images)
-        return Prompt(text=whole(text), cell_id=cell_id, attachments=attached)
-
-    async def _ask(
-        self, prompt: Prompt, page: Page, allow_stdin: bool, *, refresh: bool = False
-    ) -> Turn:
-        """Ask the prompt, or show its answer again to a page that has lost it."""
-        parent = self.get_parent("shell")
-        client = parent["header"].get("session", "")
-        known = self._known(prompt)
-        if known is not None and client not in self._shown_to.get(known.uuid, ()):
-            self._show_again(known, page)
-            self._shown_to[known.uuid].add(client)
-            return known
-        self._permit_by(page, self._asker(page, prompt, parent, allow_stdin))
-        again = refresh or known is not None
-        asked = len(self.conversation.turns)
-        try:
-            turn = await self.conversation.ask(
-                prompt, page.take, again=again, placed=lambda live: self._placed(page, live)
-            )
-        finally:
-            page.close()
-            for turn in self.conversation.turns[asked:]:
-                self._shown_to.setdefault(turn.uuid, set()).add(client)
-            self._say_notices(page)
-        self._foot(turn, page)
-        return turn
-
-    def _foot(self, turn: Turn, page: Page) -> None:
-        numbers = footer(turn, dollars=turn.priced) if self.footer else ""
-        page.footer(numbers, turn.about)
-
-    def _placed(self, page: Page, live: bool) -> None:
-        """Say what the turn's place has left behind, and what it waits for."""
-        self._say_notices(page)
-        if live and not self.conversation.ready:
-            page.status("Starting claude…")
-
-    def _say_notices(self, page: Page) -> None:
-        for notice in self.conversation.take_notices():
-            page.note(notice)
-
-    def _known(self, prompt: Prompt) -> Turn | None:
-        """Return the finished turn that this unchanged cell has had in this kernel's life.
-
-        A front end that is reloaded while a cell runs loses what comes later, and says nothing of
-        it; but it comes back as another client, which has not had it yet.
-        """
-        if prompt.cell_id is None:
-            return None
-        turns = (t for t in reversed(self.conversation.turns) if t.prompt.cell_id == prompt.cell_id)
-        turn = next(turns, None)
-        if turn is None or turn.status != "ok" or turn.prompt != prompt:
-            return None
-        stands = any(node.id == turn.node for node in self.conversation.branches.path)
-        return turn if stands else None
-
-    def _show_again(self, turn: Turn, page: Page) -> None:
-        for event in self.conversation.events_of(turn):
-            page.take(event)
-            if isinstance(event, ToolResult) and (said := self._decided.get(event.tool_use_id)):
-                page.decided(event.tool_use_id, said)
-        page.close()
-        self._foot(turn, page)
-        page.note(SHOWN_AGAIN)
-
     def _asker(
-        self, page: Page, prompt: Prompt, parent: Frame, allow_stdin: bool
-    ) -> decide.Asker | None:
-        """Return the best way to ask in this front end, `None` where there is none."""
-        if prompt.cell_id is not None:
-            return buttons.ButtonAsker(page.ask, page.asked)
+        self, page: Page, parent: Frame, cell_id: str | None, allow_stdin: bool
+    ) -> Asker | None:
+        """Return the best way to ask in this front end, `None` if there is none."""
+        if cell_id is not None:
+            return buttons.ButtonAsker(page.ask, page.asked, enter=self._enter_cell)
         if allow_stdin:
             ident = self._get_shell_context_var(self._shell_parent_ident)
             return stdin.LineAsker(self, parent=parent, ident=ident)
         return None
 
-    def _permit_by(self, page: Page, asker: decide.Asker | None) -> None:
-        """Have the questions of the next turn asked in its cell, one at a time."""
-        one_at_a_time = asyncio.Lock()
-
-        async def permit(request: PermissionRequest) -> tuple[Frame, str]:
-            # This runs in the context of the process's reader; its widgets belong to the cell.
-            self._shell_parent.set(self.executing or {})
-            async with one_at_a_time:
-                if asker is not None:
-                    page.asking(request.tool_use_id)
-                card = page.card(request.tool_use_id)
-                decision, said = await decide.decide(request, asker, card)
-            self._decided[request.tool_use_id] = said
-            return decision, said
-
-        self.conversation.permit = permit
+    def _enter_cell(self) -> None:
+        """Make the widgets that follow in this context those of the running cell."""
+        self._shell_parent.set(self.executing or {})
 
     # --- a page that was reloaded while its cell runs --------------------------------------------
 
@@ -284,16 +169,18 @@ class HotClaudeKernel(ConfiguredKernel):
         assert self._page is not None
         assert self._reply is not None
         self._output.parent = self.executing = request
-        for turn in self.conversation.turns[-1:]:
-            self._shown_to.setdefault(turn.uuid, set()).add(request["header"].get("session", ""))
+        self.cells.move_to(_client(request))
         self._page.show_again()
         return await asyncio.shield(self._reply)
 
-    def _ok(self) -> Frame:
+    def _ok(self, help_pages: Iterable[str] = ()) -> Frame:
+        payload = [
+            {"source": "page", "data": {"text/plain": text}, "start": 0} for text in help_pages
+        ]
         return {
             "status": "ok",
             "execution_count": self.execution_count,
-            "payload": [],
+            "payload": payload,
             "user_expressions": {},
         }
 
@@ -338,16 +225,16 @@ class HotClaudeKernel(ConfiguredKernel):
             self.log.warning("the claude process did not end in time")
         return {"status": "ok", "restart": restart}
 
-    # --- editing ---------------------------------------------------------------------------
+    # --- before a cell is run ----------------------------------------------------------------
 
     async def do_complete(self, code: str, cursor_pos: int | None) -> Frame:
         """Complete `%` lines and their values, `/commands` and `@files`."""
         at = len(code) if cursor_pos is None else cursor_pos
-        completion = editing.complete(code, at, self.conversation)
+        found = completion.complete(code, at, self.conversation)
         return {
             "status": "ok",
-            "matches": completion.matches,
-            "cursor_start": completion.start,
+            "matches": found.matches,
+            "cursor_start": found.start,
             "cursor_end": at,
             "metadata": {},
         }
@@ -356,13 +243,13 @@ class HotClaudeKernel(ConfiguredKernel):
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> Frame:
         """Say what the `%` line or `/command` under the cursor does."""
-        text = editing.describe(code, cursor_pos, self.conversation)
+        text = completion.describe(code, cursor_pos, self.conversation)
         data = {"text/plain": text} if text else {}
         return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
 
     async def do_is_complete(self, code: str) -> Frame:
         """Tell a console whether the prompt may be sent."""
-        status = editing.completeness(code)
+        status = completion.completeness(code)
         return {"status": status} | ({"indent": ""} if status == "incomplete" else {})
 
     async def do_history(
@@ -378,7 +265,7 @@ class HotClaudeKernel(ConfiguredKernel):
         unique: bool = False,
     ) -> Frame:
         """Return cells of this kernel's life."""
-        wanted = editing.HistoryQuery(
+        wanted = completion.HistoryQuery(
             kind=hist_access_type,
             session=session,
             start=start,
@@ -387,41 +274,16 @@ class HotClaudeKernel(ConfiguredKernel):
             pattern=pattern,
             unique=unique,
         )
-        found = editing.history(self._history, wanted)
+        found = completion.history(self._history, wanted)
         history = [(s, line, (code, said) if output else code) for s, line, code, said in found]
         return {"status": "ok", "history": history}
+
+
+def _client(request: Frame) -> str:
+    """Return the client that sent a request."""
+    return str(request["header"].get("session", ""))
 
 
 def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> NotebookPage | ConsolePage:
     """Return the page for the front end: a console can be asked, but its cells have no ids."""
     return ConsolePage(output) if cell_id is None and allow_stdin else NotebookPage(output)
-
-
-def _with_prompt(text: str, answer: registry.Answer) -> str:
-    """Return the cell's prompt: its own, or the one that a `%` line of it stands for."""
-    if not answer.prompt:
-        return text
-    if text.strip():
-        raise UsageError(
-            f"{answer.prompt.split()[0]} is a turn of its own",
-            hint="Write the prompt in a cell below.",
-        )
-    return answer.prompt
-
-
-def _show_answer(answer: registry.Answer, page: Page, output: CellOutput, reply: Frame) -> None:
-    if answer.clear:
-        page.clear()
-    if answer.value:
-        page.value(answer.value)
-    if answer.warning:
-        output.stream(answer.warning + "\n", "stderr")
-    if answer.note:
-        page.note(answer.note)
-    if answer.display:
-        page.display(answer.display)
-    if answer.report:
-        page.report(answer.report)
-    if answer.page:
-        data = {"text/plain": answer.page}
-        reply["payload"].append({"source": "page", "data": data, "start": 0})

@@ -183,6 +183,9 @@ class Page:
     def note(self, text: str) -> None:
         """Show a line of ours."""
 
+    def warn(self, text: str) -> None:
+        """Write a line of ours to stderr."""
+
     def footer(self, text: str, about: Frame) -> None:
         """Show a turn's numbers, which may be none, with what identifies the turn."""
         if text:

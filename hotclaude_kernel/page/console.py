@@ -87,6 +87,10 @@ class ConsolePage(Page):
         self._line(f"[{text}]")
         self._throttle.fire(UPDATE_S)
 
+    def warn(self, text: str) -> None:
+        """Write a line of ours to stderr."""
+        self._output.stream(f"{text}\n", "stderr")
+
     def report(self, source: str) -> None:
         """Display Markdown of ours: consoles print it as it stands, which is readable."""
         self._throttle.fire(UPDATE_S)

@@ -201,6 +201,10 @@ class NotebookPage(Page):
         line = visible(text)
         self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
 
+    def warn(self, text: str) -> None:
+        """Write a line of ours to stderr."""
+        self._show_own(lambda: self._output.stream(f"{text}\n", "stderr"))
+
     def footer(self, text: str, about: frames.Frame) -> None:
         """Show a turn's numbers as an output of its own, which carries what identifies the turn."""
         line = visible(text)

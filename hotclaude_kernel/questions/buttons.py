@@ -29,15 +29,26 @@ WIDE = {"width": "auto", "max_width": "40em"}
 
 
 class ButtonAsker:
-    """Asks by widgets. `show` puts a bundle where the answer goes on; `hide` takes it away."""
+    """Asks by widgets. `show` puts a bundle where the answer goes on; `hide` takes it away.
 
-    def __init__(self, show: Callable[[dict[str, Any]], None], hide: Callable[[], None]) -> None:
+    A question comes in the context of the task that reads the process. `enter` is called in it
+    before the widgets are made, so that a host can make them the cell's.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[dict[str, Any]], None],
+        hide: Callable[[], None],
+        *,
+        enter: Callable[[], None] = lambda: None,
+    ) -> None:
         self._show = show
         self._hide = hide
+        self._enter = enter
 
     async def permission(self, request: PermissionRequest, about: str) -> Verdict:
         """Ask whether a tool may be used; `about` is safe HTML that says what for."""
-        form = Form()
+        form = self._form()
         reason = form.text("why not, for Claude (optional)")
         once = form.button("Allow once", "success", lambda: Verdict(allow=True))
         session = form.button("Allow for this session", "", lambda: Verdict(allow=True, lasts=True))
@@ -50,7 +61,7 @@ class ButtonAsker:
 
     async def plan(self, plan: str) -> Verdict:
         """Ask whether a plan is to be carried out; `plan` is safe HTML."""
-        form = Form()
+        form = self._form()
         reason = form.text("what to change (optional)")
         approve = form.button("Approve the plan", "success", lambda: Verdict(allow=True))
         keep = form.button(
@@ -63,7 +74,7 @@ class ButtonAsker:
 
     async def choice(self, choice: Choice) -> str:
         """Ask one of Claude's own questions."""
-        form = Form()
+        form = self._form()
         own = form.text("something else")
         title = form.html(f"<b>{escape(visible(choice.question))}</b>")
         widgets = self._several(form, choice, own) if choice.several else None
@@ -88,6 +99,10 @@ class ButtonAsker:
             return ", ".join([label for label, _ in ticked] + ([own.value] if own.value else []))
 
         return [*boxes, own, form.row(form.button("Answer", "primary", picked))]
+
+    def _form(self) -> Form:
+        self._enter()
+        return Form()
 
     async def _ask(self, form: Form, widgets: list[Any]) -> Any:
         box = form.column(*widgets)

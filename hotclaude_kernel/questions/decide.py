@@ -140,6 +140,3 @@ def _choice(question: Frame) -> Choice:
         tips=tuple(str(option.get("description", "")) for option in options),
         several=bool(question.get("multiSelect")),
     )
-
-
-# --- on standard input -----------------------------------------------------------------------

@@ -1,0 +1,257 @@
+"""Running one cell, whoever hosts it: its `%` lines first, then its prompt as one turn.
+
+A host (the Jupyter kernel, or a Python notebook) says where the answer goes and how the user is
+asked. It gets back what the cell came to, and decides itself how to reply. Nothing here knows of
+messages, sockets or kernels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..claude.frames import whole
+from ..errors import UsageError
+from ..page.parts import footer
+from ..questions import decide
+from ..turns.prompt import Prompt
+from . import attachments, parameters
+from .lines import split
+from .magics import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..claude.frames import Frame
+    from ..claude.session import PermissionRequest
+    from ..conversation.conversation import Conversation
+    from ..page.base import Page
+    from ..questions.decide import Asker
+    from ..turns.prompt import Attachment
+    from ..turns.turn import Turn
+    from .lines import Line
+    from .magics.registry import Answer
+
+SHOWN_AGAIN = (
+    "Shown again: this cell was answered before the page was reloaded. Nothing was sent; "
+    "run it once more to ask again."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell to run.
+
+    `id` is the cell's own in the notebook, where the front end sends one. `client` names the page
+    that runs it: a page that was reloaded comes back as another client.
+    """
+
+    code: str
+    id: str | None = None
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a cell came to.
+
+    `value` is its answer as text, for the history: the turn's, or that of the last `%` line.
+    `help_pages` are for the front end's pager. `turn` is the turn it asked, replayed or showed
+    again; `None` if it held `%` lines only.
+    """
+
+    value: str = ""
+    help_pages: tuple[str, ...] = ()
+    turn: Turn | None = None
+
+
+@dataclass(slots=True)
+class _Request:
+    """What a cell asks for, as its `%` lines make it."""
+
+    text: str
+    value: str = ""
+    help_pages: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    refresh: bool = False
+
+
+class Cells:
+    """Runs the cells of one conversation, one at a time.
+
+    `footer` says whether a turn's numbers are written below its answer.
+    """
+
+    def __init__(self, conversation: Conversation, *, footer: bool = True) -> None:
+        self.conversation = conversation
+        self.footer = footer
+        self._shown_to: defaultdict[str, set[str]] = defaultdict(set)  # clients, by a turn's uuid
+        self._clients: set[str] = set()  # the clients that the running cell is shown to
+
+    async def run(self, cell: Cell, page: Page, asker: Asker | None = None) -> Outcome:
+        """Run a cell on a page of its own; `asker` asks the user, `None` if nobody can be asked.
+
+        Raises a `HotClaudeError` if a `%` line can't be followed or the turn did not finish. What
+        was shown until then stays on the page.
+        """
+        self._clients = {cell.client}
+        lines, text = split(cell.code)
+        # The conversation must be this notebook's before any line moves in its tree.
+        self.conversation.recognise(cell.id)
+        self._say_notices(page)
+        request = await self._follow(lines, text, page)
+        prompt = self._prompt(request, cell.id)
+        turn = None
+        if prompt is not None:
+            turn = await self._answer(prompt, page, asker, cell.client, refresh=request.refresh)
+        page.close()
+        return Outcome(
+            value=request.value if turn is None else turn.text,
+            help_pages=tuple(request.help_pages),
+            turn=turn,
+        )
+
+    def move_to(self, client: str) -> None:
+        """Note that the running cell is shown to another client too, from its beginning."""
+        self._clients.add(client)
+
+    # --- what the cell asks for --------------------------------------------------------------
+
+    async def _follow(self, lines: Sequence[Line], text: str, page: Page) -> _Request:
+        """Carry out the `%` lines in their order; return what is asked for below them."""
+        request = _Request(text)
+        for line in lines:
+            answer = await registry.run(line, self.conversation)
+            request.value = answer.value
+            request.images += [answer.attach] if answer.attach else []
+            request.help_pages += [answer.page] if answer.page else []
+            request.refresh |= answer.refresh
+            request.text = _with_prompt(request.text, answer)
+            _show(answer, page)
+        return request
+
+    def _prompt(self, request: _Request, cell_id: str | None) -> Prompt | None:
+        """Return the prompt with its parameters filled in and its images, `None` without text."""
+        text = parameters.render(request.text, self.conversation.parameters)
+        if text.strip():
+            text, images = self._collect(text, request.images)
+            return Prompt(text=whole(text), cell_id=cell_id, attachments=images)
+        if request.images:
+            raise UsageError("There is no prompt to send the image with", hint="Write one below.")
+        return None
+
+    def _collect(self, text: str, named: list[str]) -> tuple[str, tuple[Attachment, ...]]:
+        folder = Path(self.conversation.settings.cwd or Path.cwd())
+        return attachments.collect(text, folder, named)
+
+    # --- the answer --------------------------------------------------------------------------
+
+    async def _answer(
+        self, prompt: Prompt, page: Page, asker: Asker | None, client: str, *, refresh: bool
+    ) -> Turn:
+        """Ask the prompt, or show its answer again to a client that has lost it."""
+        known = self._known(prompt)
+        if known is not None and client not in self._shown_to[known.uuid]:
+            self._show_again(known, page)
+            return known
+        turn = await self._ask(prompt, page, asker, again=refresh or known is not None)
+        self._foot(turn, page)
+        return turn
+
+    async def _ask(self, prompt: Prompt, page: Page, asker: Asker | None, *, again: bool) -> Turn:
+        """Ask the prompt; whatever comes of it, the page is complete and the notices are said."""
+        self._permit_by(asker, page)
+        asked = len(self.conversation.turns)
+        try:
+            return await self.conversation.ask(
+                prompt, page.take, again=again, placed=lambda live: self._placed(page, live)
+            )
+        finally:
+            page.close()
+            for turn in self.conversation.turns[asked:]:
+                # The set itself: a client that comes before the host has replied counts too.
+                self._shown_to[turn.uuid] = self._clients
+            self._say_notices(page)
+
+    def _known(self, prompt: Prompt) -> Turn | None:
+        """Return the finished turn that this unchanged cell has had in this kernel's life.
+
+        A front end that is reloaded while a cell runs loses the rest of the answer without a word.
+        It comes back as another client, to which the answer has not been shown yet.
+        """
+        if prompt.cell_id is None:
+            return None
+        turns = (t for t in reversed(self.conversation.turns) if t.prompt.cell_id == prompt.cell_id)
+        turn = next(turns, None)
+        if turn is None or turn.status != "ok" or turn.prompt != prompt:
+            return None
+        on_path = any(node.id == turn.node for node in self.conversation.branches.path)
+        return turn if on_path else None
+
+    def _show_again(self, turn: Turn, page: Page) -> None:
+        for event in self.conversation.events_of(turn):
+            page.take(event)
+        page.close()
+        self._shown_to[turn.uuid] |= self._clients
+        self._foot(turn, page)
+        page.note(SHOWN_AGAIN)
+
+    def _foot(self, turn: Turn, page: Page) -> None:
+        numbers = footer(turn, dollars=turn.priced) if self.footer else ""
+        page.footer(numbers, turn.about)
+
+    # --- what is said and asked beside it ----------------------------------------------------
+
+    def _placed(self, page: Page, live: bool) -> None:
+        """Say what the turn's place has left behind, and whether the turn waits for a process."""
+        self._say_notices(page)
+        if live and not self.conversation.ready:
+            page.status("Starting claude…")
+
+    def _say_notices(self, page: Page) -> None:
+        for notice in self.conversation.take_notices():
+            page.note(notice)
+
+    def _permit_by(self, asker: Asker | None, page: Page) -> None:
+        """Have the permission requests of the next turn decided in its cell, one at a time."""
+        one_at_a_time = asyncio.Lock()
+
+        async def permit(request: PermissionRequest) -> tuple[Frame, str]:
+            async with one_at_a_time:
+                if asker is not None:
+                    page.asking(request.tool_use_id)
+                card = page.card(request.tool_use_id)
+                return await decide.decide(request, asker, card)
+
+        self.conversation.permit = permit
+
+
+def _with_prompt(text: str, answer: Answer) -> str:
+    """Return the cell's prompt: its own, or the one that a `%` line of it stands for."""
+    if not answer.prompt:
+        return text
+    if text.strip():
+        raise UsageError(
+            f"{answer.prompt.split()[0]} is a turn of its own",
+            hint="Write the prompt in a cell below.",
+        )
+    return answer.prompt
+
+
+def _show(answer: Answer, page: Page) -> None:
+    """Show what a `%` line has answered."""
+    if answer.clear:
+        page.clear()
+    if answer.value:
+        page.value(answer.value)
+    if answer.warning:
+        page.warn(answer.warning)
+    if answer.note:
+        page.note(answer.note)
+    if answer.display:
+        page.display(answer.display)
+    if answer.report:
+        page.report(answer.report)

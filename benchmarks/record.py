@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotclaude_kernel.record.notebooks import notebook_at
-from hotclaude_kernel.record.store import Finished, Store
+from hotclaude_kernel.record.store import Store
+from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tree import Node
+from hotclaude_kernel.turns.turn import Recorded
 
 from .frontend import Cell, Frontend, new_notebook, open_frontend
 from .latency import new_word
@@ -78,20 +80,23 @@ def _write(path: str, writer: int) -> None:
     for number in range(TURNS):
         name = f"shared-{number}" if number % 2 else f"{writer}-{number}"
         node = Node(
-            id=time.time_ns(),
+            id=name,
             parent=None,
             number=1,
             prompt=name,
             status="ok",
             key=name,
-            digest=name,
             settings="",
             ended=time.time(),
         )
         # As much as a turn of some hundred words takes.
         lines = os.urandom(1500).hex().encode()
-        turn = Finished(
-            node=node, prompt=name, settings=Settings(), entries=lines, frames=lines[:1500]
+        turn = Recorded(
+            node=node,
+            prompt=Prompt(text=name),
+            settings=Settings(),
+            entries=lines,
+            frames=lines[:1500],
         )
         record.save(notebook, turn, branch="main")
     record.close()

@@ -138,7 +138,7 @@ class TestWithoutAProcess:
     async def test_lines_before_a_wrong_one_are_carried_out(self, host: Host) -> None:
         with pytest.raises(UsageError, match="There is no %modle"):
             await host.run("%rerun append\n%modle opus\n%rerun fork\nhello")
-        assert host.conversation.rerun == "append"
+        assert host.conversation.position.rerun == "append"
 
     @pytest.mark.parametrize(
         ("code", "said"),

@@ -17,9 +17,10 @@ from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.notebooks import check
 from hotclaude_kernel.notebooks import verify as auditing
-from hotclaude_kernel.record import archive, cassette, queries
-from hotclaude_kernel.record.notebooks import notebook_at
+from hotclaude_kernel.record import cassette, queries
+from hotclaude_kernel.record.notebooks import notebook_at, row_of
 from hotclaude_kernel.record.store import Store
+from hotclaude_kernel.turns.identity import settings_digest
 from hotclaude_kernel.turns.prompt import Attachment
 from hotclaude_kernel.turns.settings import Settings
 
@@ -52,9 +53,13 @@ class Page:
         after = more.pop("after", self.book.nodes[-1] if self.book.nodes else None)
         prompt = source if prompt is None else prompt
         node = self.book.add(prompt, *content, after=after, **more)
-        turn = archive.turn_at(self.store, node.id)
+        turn = self.store.turn(node.id)
         shown = [self.output(data) for data in auditing.shown(turn.frames)]
-        self.cell(source, *shown, self.output({"text/plain": "numbers"}, auditing._about(turn)))
+        self.cell(
+            source,
+            *shown,
+            self.output({"text/plain": "numbers"}, turn.about(settings_digest(turn.settings))),
+        )
         return node
 
     def cell(self, source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +106,7 @@ class TestExport:
         page.add("two")
         page.book.add("beside")
         assert main(["export", page.save()]) == 0
-        assert [turn.prompt for turn in cassette.read(page.tape.read_text())] == ["one", "two"]
+        assert [turn.prompt.text for turn in cassette.read(page.tape.read_text())] == ["one", "two"]
         assert "2 turns written to" in said()
 
     def test_the_notebook_is_left_alone(self, page: Page) -> None:
@@ -145,7 +150,7 @@ class TestExport:
     def test_a_turn_that_is_recorded_nowhere_is_named(self, page: Page, said: Any) -> None:
         node = page.add("one")
         assert main(["export", page.save(), "--store", "/nowhere/none.db"]) == 1
-        assert node.digest[:12] in said()
+        assert node.id[:12] in said()
 
 
 class TestStamp:
@@ -162,7 +167,7 @@ class TestStamp:
         nb = nbformat.read(path, as_version=4)
         nbformat.validate(nb)
         stamp = nb.metadata.hotclaude
-        assert stamp.head == head.digest
+        assert stamp.head == head.id
         assert stamp.branch == "main"
         digest = cassette.digest(page.tape.read_text())
         assert stamp.cassette == {"path": "nb.hotclaude.jsonl", "digest": digest}
@@ -348,7 +353,7 @@ class TestCheck:
         page.cell("%%nothing\n")
         assert main(["check", page.save(), "--store", str(tmp_path / "none.db")]) == 1
         assert said().splitlines() == [
-            f"cell 1: its turn {node.digest[:12]} is not recorded",
+            f"cell 1: its turn {node.id[:12]} is not recorded",
             "cell 2: There is no cell magic %%nothing",
         ]
 
@@ -379,7 +384,7 @@ class TestLooking:
         page.add("say\n\nit", {"type": "text", "text": "First **this**.\x1b]0;evil\x07"})
         node = page.add("two")
         page.add("three")
-        for name in (node.digest[:12], node.key[:12]):
+        for name in (node.id[:12], node.key[:12]):
             assert main(["show", name]) == 0
             printed = said()
             assert "## Turn 1\n" in printed
@@ -407,32 +412,29 @@ class TestGc:
         loose = page.book.add("loose", {"type": "text", "text": "long " * 99}, status="error")
         page.book.add("loose too", after=loose, status="error")
         with page.store.write() as db:
-            db.execute("delete from member where turn in (?, ?)", (loose.id, first.id))
-            db.execute("delete from member where turn = ?", (page.book.nodes[-1].id,))
+            for node in (loose, first, page.book.nodes[-1]):
+                db.execute("delete from member where turn = ?", (row_of(db, node.id),))
             db.execute("update branch set turn = null")
             db.execute("insert into cassette values ('x')")
-        kept = [turn.node for turn in map(self.turn(page), queries.all_turns(page.store))][:2]
+        kept = queries.all_turns(page.store)[:2]
         assert main(["gc", "--dry-run"]) == 0
         assert said().startswith("2 turns and 1 blobs would be deleted")
         assert self.count(page, "turn") == 4
         assert main(["gc"]) == 0
         assert said().startswith("2 turns and 1 blobs deleted")
-        assert [self.turn(page)(at).node for at in queries.all_turns(page.store)] == kept
+        assert queries.all_turns(page.store) == kept
         assert self.count(page, "cassette") == 0
         assert main(["verify"]) == 0
         assert main(["gc"]) == 0
         assert "0 turns and 0 blobs deleted: 0 bytes" in said()
-
-    def turn(self, page: Page) -> Any:
-        return lambda at: archive.turn_at(page.store, at)
 
     def test_a_checkpoint_and_a_branch_hold_a_turn(self, page: Page) -> None:
         marked = page.book.add("marked", status="error")
         ended = page.book.add("ended", status="error")
         with page.store.write() as db:
             db.execute("delete from member")
-            db.execute("update branch set turn = ?", (ended.id,))
-            db.execute("insert into checkpoint values (1, 'x', ?)", (marked.id,))
+            db.execute("update branch set turn = ?", (row_of(db, ended.id),))
+            db.execute("insert into checkpoint values (1, 'x', ?)", (row_of(db, marked.id),))
         main(["gc"])
         assert queries.all_turns(page.store) == [marked.id, ended.id]
 

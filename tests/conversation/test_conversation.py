@@ -99,8 +99,8 @@ class TestTurns:
 
     async def test_the_first_turn_is_cold_and_the_next_is_hot(self, ask: Asked) -> None:
         turns = [await ask("one"), await ask("two")]
-        assert [turn.clock.hot for turn in turns] == [False, True]
-        assert all(turn.clock.first_text_s is not None for turn in turns)
+        assert [turn.hot for turn in turns] == [False, True]
+        assert all(turn.first_text_s is not None for turn in turns)
 
     async def test_deltas_come_before_the_block_and_agree_with_it(self, ask: Asked) -> None:
         await ask("hello")
@@ -139,7 +139,7 @@ class TestTurns:
     ) -> None:
         """A permission question that fails to be asked must not block the turn."""
 
-        async def broken(_: Any) -> frames.Frame:
+        async def broken(_: Any) -> tuple[frames.Frame, str]:
             raise RuntimeError("no front end")
 
         ask.conversation.permit = broken

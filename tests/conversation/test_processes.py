@@ -126,8 +126,9 @@ class TestPool:
         command = f"echo $$ > {mark}; exec sleep 300"
         server.model = Script([Reply(ToolUse("Bash", {"command": command, "description": "w"}))])
 
-        async def allow(_: Any) -> dict[str, Any]:
-            return {"behavior": "allow", "updatedInput": {"command": command, "description": "w"}}
+        async def allow(_: Any) -> tuple[dict[str, Any], str]:
+            updated = {"command": command, "description": "w"}
+            return {"behavior": "allow", "updatedInput": updated}, "Allowed"
 
         book.conversation.permit = allow
         asking = asyncio.ensure_future(book.run("a", "go"))

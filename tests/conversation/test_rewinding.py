@@ -91,7 +91,7 @@ class TestRunningACellAgain:
         assert prompts(server.requests[-1]) == ["prompt a", "prompt c", "prompt d"]
 
     async def test_append_asks_at_the_end(self, book: Book, server: ModelServer) -> None:
-        book.conversation.rerun = "append"
+        book.conversation.position.rerun = "append"
         await book.run_all("a", "b", "a")
         assert prompts(server.requests[-1]) == ["prompt a", "prompt b", "prompt a"]
 

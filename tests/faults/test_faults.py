@@ -176,8 +176,8 @@ class TestACutTranscript:
 @pytest.mark.usefixtures("binary")
 class TestTheTrialsCanFail:
     def test_a_turn_that_is_not_recorded_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def forget(record: Record) -> int:
-            return record._pending.pop().node.id
+        def forget(record: Record) -> str:
+            return record._pending.pop().node.uuid
 
         monkeypatch.setattr(Record, "_write_pending", forget)
         assert {"lost", "no memory"} <= run(Trial(kind="claude_killed", seed=1)).broken.keys()

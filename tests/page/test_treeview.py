@@ -49,8 +49,8 @@ def tree(
     for number, parent in enumerate(parents, 1):
         nodes.append(
             Node(
-                id=number,
-                parent=parent,
+                id=str(number),
+                parent=named(parent),
                 number=nodes[parent - 1].number + 1 if parent else 1,
                 prompt=(prompts or {}).get(number, f"p{number}"),
                 status=(statuses or {}).get(number, "ok"),
@@ -58,11 +58,16 @@ def tree(
         )
     return Tree(
         nodes=tuple(nodes),
-        head=head,
+        head=named(head),
         current=current,
-        branches=branches or {},
-        checkpoints=checkpoints or {},
+        branches={name: named(at) for name, at in (branches or {}).items()},
+        checkpoints={name: str(at) for name, at in (checkpoints or {}).items()},
     )
+
+
+def named(number: int | None) -> str | None:
+    """What names a turn: its number, in words."""
+    return None if number is None else str(number)
 
 
 def chain(length: int) -> list[int | None]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import time
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,17 +15,18 @@ from hypothesis import strategies as st
 from hotclaude_kernel.claude.events import Usage
 from hotclaude_kernel.claude.frames import dumps
 from hotclaude_kernel.errors import StoreError, StoreTooNew
-from hotclaude_kernel.record import archive, cassette
+from hotclaude_kernel.record import cassette
 from hotclaude_kernel.record.leaks import lint
 from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.record.notebooks import notebook_at
-from hotclaude_kernel.record.store import Finished, Store, settings_id
+from hotclaude_kernel.record.store import Store
 from hotclaude_kernel.record.verify import store_faults
 from hotclaude_kernel.turns import identity
 from hotclaude_kernel.turns.prompt import Attachment, Prompt
 from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tape import events, kept
 from hotclaude_kernel.turns.tree import Node
+from hotclaude_kernel.turns.turn import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,41 +73,39 @@ class Book:
         """Record a turn; return its node."""
         settings = asked_under or Settings(cwd="/somewhere")
         prompt = Prompt(text=text, attachments=images)
-        key = identity.turn_key(
-            parent=after.digest if after else None, prompt=prompt, settings=settings
-        )
+        parent = after.id if after else None
+        key = identity.turn_key(parent=parent, prompt=prompt, settings=settings)
         frames = frames_of(*(content or (ANSWER,)))
         node = Node(
-            id=time.time_ns(),
-            parent=after.id if after else None,
+            id=identity.node_digest(key, identity.canonical_response(events(frames))),
+            parent=parent,
             number=after.number + 1 if after else 1,
             prompt=text,
             status=status,
             key=key,
-            digest=identity.node_digest(key, identity.canonical_response(events(frames))),
-            settings=settings_id(settings),
+            settings=identity.settings_name(settings),
             uuid=f"uuid-{len(self.nodes)}",
+            compacted=more.pop("compacted", False),
+            model="claude-x",
             usage=more.pop("usage", Usage(input_tokens=3, output_tokens=4, cost_usd=0.25)),
             ended=1.0,
         )
-        turn = Finished(
+        turn = Recorded(
             node=node,
-            prompt=text,
+            prompt=prompt,
             settings=settings,
-            model="claude-x",
             cli="2.1.0",
             entries=b'{"sessionId":"s"}\n',
             frames=frames,
-            attachments=images,
             **{"first_text_s": 0.1234, "total_s": 1.5} | more,
         )
-        at = self.store.save(self.notebook, turn, branch="main")
-        self.nodes.append(replace(node, id=at))
-        return self.nodes[-1]
+        self.store.save(self.notebook, turn, branch="main")
+        self.nodes.append(node)
+        return node
 
     def cassette(self) -> str:
         """All of it."""
-        return cassette.write(self.store, [node.digest for node in self.nodes])
+        return cassette.write(self.store, [node.id for node in self.nodes])
 
 
 @pytest.fixture
@@ -144,7 +141,7 @@ class TestWriting:
         assert [row["key"] for row in rows] == sorted(node.key for node in book.nodes)
         assert all(list(row) == sorted(row) for row in rows)
         two = next(row for row in rows if row["prompt"] == "two")
-        assert (two["parent"], two["number"]) == (first.digest, 2)
+        assert (two["parent"], two["number"]) == (first.id, 2)
 
     def test_what_a_turn_follows_comes_along(self, book: Book) -> None:
         last = None
@@ -152,8 +149,8 @@ class TestWriting:
             last = book.add(text, after=last)
         book.add("beside")
         assert last is not None
-        text = cassette.write(book.store, [last.digest])
-        assert [turn.prompt for turn in cassette.read(text)] == ["a", "b", "c"]
+        text = cassette.write(book.store, [last.id])
+        assert [turn.prompt.text for turn in cassette.read(text)] == ["a", "b", "c"]
 
     def test_nothing_of_a_machine_a_session_or_a_moment_is_in_it(self, book: Book) -> None:
         config = '{"mcpServers":{"s":{"command":"s","env":{"TOKEN":"hush"}}}}'
@@ -206,12 +203,11 @@ class TestLoading:
         book.add("two", after=first)
         assert cassette.load(other, book.cassette()) == 2
         for node in book.nodes:
-            at = other.find(node.key)
-            assert at is not None
-            assert other.recording(at).frames == frames_of(ANSWER)
-            assert other.entries(at)[-1] == b""
-            assert other.node(at, None).usage == node.usage
-        assert other.asked("two")[0].prompt == "two"
+            assert other.find(node.key) == node.id
+            assert other.turn(node.id).frames == frames_of(ANSWER)
+            assert other.entries(node.id)[-1] == b""
+            assert other.turn(node.id).node.usage == node.usage
+        assert other.asked("two") == [book.nodes[-1].id]
 
     def test_the_answers_text_is_there_too(self, book: Book, other: Store) -> None:
         book.add("one", ANSWER, {"type": "text", "text": "and good"})
@@ -240,7 +236,7 @@ class TestLoading:
         mine = Book(other).add("say", {"type": "text", "text": "mine"})
         assert cassette.load(other, book.cassette()) == 1
         assert other.find(theirs.key) == mine.id
-        assert other.turn_of(theirs.digest) is not None
+        assert other.node(theirs.id) is not None
 
     def test_a_turn_of_ones_own_keeps_its_transcript(self, book: Book) -> None:
         node = book.add()
@@ -251,14 +247,14 @@ class TestLoading:
         for said in ("one", "two"):
             book.add("say", {"type": "text", "text": said})
         cassette.load(other, book.cassette())
-        at = other.find(book.nodes[0].key)
-        assert at is not None
-        assert other.recording(at).frames == frames_of({"type": "text", "text": "two"})
+        found = other.find(book.nodes[0].key)
+        assert found is not None
+        assert other.turn(found).frames == frames_of({"type": "text", "text": "two"})
 
     def test_of_what_is_exported_something_replays(self, book: Book, other: Store) -> None:
         first = book.add("say", {"type": "text", "text": "one"})
         book.add("say", {"type": "text", "text": "two"})
-        cassette.load(other, cassette.write(book.store, [first.digest]))
+        cassette.load(other, cassette.write(book.store, [first.id]))
         assert other.find(first.key) is not None
 
     def test_an_interrupted_turn_comes_along_and_does_not_replay(
@@ -273,12 +269,12 @@ class TestLoading:
     def test_what_follows_is_a_turn_like_any_other(self, book: Book, other: Store) -> None:
         book.add("one")
         cassette.load(other, book.cassette())
-        at = other.find(book.nodes[0].key)
-        assert at is not None
+        known = other.node(book.nodes[0].id)
+        assert known is not None
         here = Book(other)
-        here.nodes.append(other.node(at, None))
+        here.nodes.append(known)
         here.add("two", after=here.nodes[0])
-        assert cassette.read(here.cassette())[1].prompt == "two"
+        assert cassette.read(here.cassette())[1].prompt.text == "two"
 
 
 class TestRefusing:
@@ -423,12 +419,10 @@ class TestRoundTrip:
             text = book.cassette()
             text.encode()
             cassette.load(other, text)
-            again = cassette.write(other, {node.digest for node in book.nodes})
+            again = cassette.write(other, {node.id for node in book.nodes})
             assert again == text
             for node in book.nodes:
-                at = other.turn_of(node.digest)
-                assert at is not None
-                assert archive.turn_at(other, at).fault() == ""
+                assert other.turn(node.id).fault() == ""
 
 
 class TestBesideANotebook:
@@ -439,7 +433,7 @@ class TestBesideANotebook:
         monkeypatch.chdir(tmp_path)
         return tmp_path
 
-    def found(self, there: Path, key: str, notebook: str | None) -> tuple[int | None, list[str]]:
+    def found(self, there: Path, key: str, notebook: str | None) -> tuple[str | None, list[str]]:
         record = Record(notebook, store=str(there / "store.db"))
         try:
             return record.find(key), record.take_notices()
@@ -521,7 +515,7 @@ class TestLint:
         node = book.add("go", {"type": "text", "text": said})
         (found, *more) = lint(book.cassette())
         assert not more
-        assert found.startswith(f"turn 1 ({node.digest[:8]}), frames[1].message.content[0].text: ")
+        assert found.startswith(f"turn 1 ({node.id[:8]}), frames[1].message.content[0].text: ")
         assert what in found
         assert said not in found
 

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 
 from hotclaude_kernel.claude.events import Block, Result
-from hotclaude_kernel.errors import ApiError, Interrupted, NotLoggedIn, PromptTooLong, TurnError
-from hotclaude_kernel.turns.outcome import failure
+from hotclaude_kernel.errors import (
+    ApiError,
+    Crashed,
+    Interrupted,
+    NotLoggedIn,
+    ProcessDied,
+    PromptTooLong,
+    TurnError,
+)
+from hotclaude_kernel.turns.outcome import STATUSES, Outcome, outcome
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.turn import Clock, Turn
 
@@ -28,6 +36,10 @@ def turn(*kinds: str) -> Turn:
     return Turn(
         prompt=Prompt(text="x"), uuid="u", clock=Clock(hot=True), number=1, events=[*events]
     )
+
+
+def failure(end: Result, of: Turn) -> TurnError | None:
+    return outcome(of, end, stalled_s=60.0).error
 
 
 def result(text: str = "", **fields: Any) -> Result:
@@ -225,7 +237,50 @@ class TestFailure:
 
     def test_a_silence_that_we_ended_is_the_apis_and_not_the_users(self) -> None:
         ending = result(subtype="error_during_execution", terminal_reason="aborted_streaming")
-        error = failure(ending, turn(), stalled_s=60.0)
+        stalled = turn()
+        stalled.stalled = True
+        error = failure(ending, stalled)
         assert type(error) is ApiError
         assert error.message == "The API was silent for 60 s"
         assert error.hint
+
+
+ABORTED = result(subtype="error_during_execution", terminal_reason="aborted_tools")
+FAILED = result(subtype="error_during_execution", terminal_reason="")
+DIED = ProcessDied("The claude process was killed by SIGKILL")
+
+
+class TestOutcome:
+    """Each end, with and without the user's word to stop."""
+
+    @pytest.mark.parametrize(
+        ("end", "asked_to_stop", "status", "kind"),
+        [
+            (result(is_error=False, terminal_reason="completed"), False, "ok", None),
+            (result(is_error=False, terminal_reason="completed"), True, "ok", None),
+            (FAILED, False, "error", TurnError),
+            (FAILED, True, "interrupted", Interrupted),
+            (ABORTED, False, "interrupted", Interrupted),
+            (ABORTED, True, "interrupted", Interrupted),
+            (result(is_error=False, terminal_reason="aborted_streaming"), True, "interrupted",
+             Interrupted),
+            (DIED, False, "crashed", Crashed),
+            (DIED, True, "interrupted", Interrupted),
+            (None, False, "interrupted", Interrupted),
+            (None, True, "interrupted", Interrupted),
+        ],
+    )  # fmt: skip
+    def test_the_three_ways_to_be_interrupted_and_all_others(
+        self,
+        end: Result | ProcessDied | None,
+        asked_to_stop: bool,
+        status: str,
+        kind: type[TurnError] | None,
+    ) -> None:
+        became = outcome(turn(), end, asked_to_stop=asked_to_stop, stalled_s=60.0)
+        assert (became.status, type(became.error) if became.error else None) == (status, kind)
+        assert became.status in STATUSES
+
+    def test_a_turn_that_finished_before_the_word_came_is_finished(self) -> None:
+        end = result("Hi", is_error=False, terminal_reason="completed")
+        assert outcome(turn(), end, asked_to_stop=True, stalled_s=60.0) == Outcome("ok")

@@ -178,6 +178,7 @@ class TestTurn:
 
     def test_it_runs_until_it_is_ended(self) -> None:
         running = turn()
+        assert running.clock is not None
         assert (running.status, running.clock.ended) == ("running", None)
         error = Interrupted("Interrupted")
         running.end("interrupted", error)

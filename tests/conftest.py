@@ -19,6 +19,7 @@ from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.modelserver.server import ModelServer
 
 from .support.environment import DUMMY_KEY, isolated_env
+from .support.examples import load_profile
 from .support.frontend import open_notebook
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     base = os.environ.get("ANTHROPIC_BASE_URL")
     if base and urlsplit(base).hostname not in LOOPBACK:
         raise pytest.UsageError("ANTHROPIC_BASE_URL is not on loopback; unset it to run tests")
+    load_profile()
 
 
 RINGS = ("wire", "kernel", "browser")

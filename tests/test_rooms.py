@@ -15,6 +15,7 @@ import hotclaude_kernel
 
 PACKAGE = Path(hotclaude_kernel.__file__).parent
 GUIDE = PACKAGE.parent / "DEVELOPMENT.md"
+TESTS = Path(__file__).parent
 
 #: From left to right; a module imports from its own room and from rooms on floors to its left.
 #: Rooms on one floor don't know each other.
@@ -38,6 +39,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LEAF = "modelserver"
 
 MOST_LINES = 450
+MOST_LINES_OF_A_TEST = 600
 MOST_MODULES = 14
 
 
@@ -186,6 +188,11 @@ class TestRooms:
     @pytest.mark.parametrize("path", modules(), ids=named)
     def test_no_module_is_too_long_to_read(self, path: Path) -> None:
         assert len(path.read_text().splitlines()) <= MOST_LINES
+
+    def test_no_test_module_is_too_long_to_read(self) -> None:
+        lines = {path: len(path.read_text().splitlines()) for path in TESTS.rglob("*.py")}
+        assert lines[Path(__file__)] > 200  # they are counted
+        assert not {path for path, count in lines.items() if count > MOST_LINES_OF_A_TEST}
 
 
 def _private(name: str) -> bool:

@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.cells import attachments
@@ -93,7 +93,6 @@ class TestMentions:
         assert collect(text, folder) == (text, ())
 
     @given(st.text('@a ."\n/-_', max_size=40))
-    @settings(deadline=None)
     def test_text_without_images_is_not_changed(self, text: str) -> None:
         from pathlib import Path
 

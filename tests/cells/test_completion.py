@@ -190,7 +190,7 @@ class TestAnyCell:
     @example("@~a/", 4)
     @example("%cwd \0/", 7)
     @example("/x\n@", 4)
-    @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_asking_about_it_never_fails(
         self, conversation: Conversation, code: str, at: int
     ) -> None:

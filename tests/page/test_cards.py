@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.claude.events import Block, ToolResult
@@ -19,6 +19,7 @@ from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.page.sections import MOST_CHARACTERS
 
 from ..hostile import corpus, violations
+from ..support.examples import times
 from .test_sections import PIXEL
 
 if TYPE_CHECKING:
@@ -514,7 +515,7 @@ class TestSafety:
         assert shown.endswith('<p dir="auto"><em>after</em></p>\n')
 
     @given(st.sampled_from(TOOLS) | any_text, anything, anything, any_text, st.booleans())
-    @settings(deadline=None, max_examples=400)
+    @times(2)
     def test_no_types_make_it_fail_and_it_can_always_be_sent(
         self, name: str, values: Any, detail: Any, text: str, waits: bool
     ) -> None:

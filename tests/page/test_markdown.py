@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.page.markdown import code
@@ -18,6 +18,7 @@ from hotclaude_kernel.page.markdown.render import Splitter, definitions, render,
 from hotclaude_kernel.page.text import escape, visible, without_ansi
 
 from ..hostile import corpus, violations
+from ..support.examples import times
 
 CORPUS = corpus()
 
@@ -107,12 +108,11 @@ class TestSplitter:
         assert split(text, *sizes) == split(text, max(1, len(text)))
 
     @given(documents)
-    @settings(max_examples=400)
     def test_the_blocks_together_are_the_text(self, text: str) -> None:
         assert "".join(split(text, 7)) == text
 
     @given(documents)
-    @settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @times(2)
     def test_blocks_rendered_one_by_one_are_the_whole_rendered_at_once(self, text: str) -> None:
         blocks = split(text, 5)
         known: dict[str, Any] = {}
@@ -328,7 +328,6 @@ class TestHostileText:
             assert violations(render(text[:end])) == [], text[:end]
 
     @given(st.lists(st.sampled_from([*CORPUS.values(), *PIECES]), max_size=6), st.data())
-    @settings(max_examples=300, deadline=None)
     def test_mixtures_are_harmless(self, parts: list[str], data: st.DataObject) -> None:
         text = data.draw(st.sampled_from(["", "\n", "\n\n", " "])).join(parts)
         text = text[data.draw(st.integers(0, 20)) :]
@@ -336,7 +335,7 @@ class TestHostileText:
         assert violations(render(text)) == []
 
     @given(st.text(alphabet="[]()<>!`~*_$\\{}|-+#&;:\"'= \t\n\r\x00ajx/1.", max_size=80))
-    @settings(max_examples=500, deadline=None)
+    @times(2)
     def test_noise_is_harmless(self, text: str) -> None:
         assert violations(render(text)) == []
 

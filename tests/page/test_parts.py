@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.claude.events import Retry, Usage
@@ -81,7 +81,6 @@ class TestLines:
     @given(st.text("ab*_`[]()<>&#|~$\\!-+.1 {};é😀", min_size=1, max_size=20))
     @example("&lt;b&gt;")
     @example("[a](b)")
-    @settings(deadline=None)
     def test_a_literal_line_reads_as_it_stands(self, line: str) -> None:
         shown = markdown.render(f"x {literal(line)} x")
         words = html.unescape(re.sub(r"</?p[^>]*>", "", shown)).strip()

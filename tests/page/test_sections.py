@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.page.markdown import render as markdown
@@ -98,7 +98,6 @@ class TestColoured:
     @given(terminal)
     @example("\x1b[" + "1" * 5000 + "m")  # more digits than Python makes a number of
     @example("\x1b[٣m")
-    @settings(deadline=None)
     def test_whatever_comes_it_is_text_in_spans_of_ours(self, text: str) -> None:
         shown = coloured(text)
         assert violations(shown, card=True) == []
@@ -132,7 +131,6 @@ class TestFenced:
         assert words(shown.partition("</pre>")[0]).rstrip("\n") == text
 
     @given(st.text("`~\n ab>-", max_size=60), st.text(max_size=10))
-    @settings(deadline=None)
     def test_nothing_after_it_is_ever_inside(self, text: str, language: str) -> None:
         shown = markdown.render(fenced(text, language) + "*after*")
         assert shown.endswith("<em>after</em></p>\n")
@@ -188,7 +186,6 @@ class TestSafety:
             assert violations(section.html(), card=True) == []
 
     @given(any_text)
-    @settings(deadline=None)
     def test_it_can_always_be_sent(self, text: str) -> None:
         for section in (Code(text), Console(text), Prose(text), Picture(text, text)):
             json.dumps([section.html(), section.source()], ensure_ascii=False).encode()
@@ -202,7 +199,6 @@ class TestProse:
         assert section.source() == "> # Plan\n>\n> 1. *Do* it\n\n"
 
     @given(st.text("`~\n \r\x0b\u2028#>-ab", max_size=60))
-    @settings(deadline=None)
     def test_what_it_opens_ends_with_it(self, text: str) -> None:
         shown = markdown.render(Prose(text).source() + "*after*")
         assert shown.endswith('<p dir="auto"><em>after</em></p>\n')

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.page import treeview
@@ -480,7 +480,6 @@ class TestSafety:
         shown = words_of(view, tree(chain(2), 2, prompts={1: "a\u202egpj.exe"}))
         assert shown[0] == "1 a⟨U+202E⟩gpj.exe"
 
-    @settings(max_examples=100, deadline=None)
     @given(st.text(st.characters(exclude_categories=[]), max_size=80))
     def test_any_words_are(self, words: str) -> None:
         for view in (treeview.html, treeview.svg):
@@ -512,7 +511,6 @@ class TestSize:
         assert max(lane for lane, _ in circles(shown)) == 11
 
     @given(st.data())
-    @settings(max_examples=50, deadline=None)
     def test_every_turn_is_there_once_after_the_turn_it_follows(self, data: st.DataObject) -> None:
         parents: list[int | None] = []
         for number in range(1, data.draw(st.integers(1, 40)) + 1):

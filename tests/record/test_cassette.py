@@ -8,8 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.claude.events import Usage
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from hotclaude_kernel.claude.frames import Frame
 
 ANSWER: Frame = {"type": "text", "text": "fine"}
-brief = hypothesis_settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
 
 
 def frames_of(*content: Frame) -> bytes:
@@ -408,7 +404,6 @@ asked = st.fixed_dictionaries(
 
 class TestRoundTrip:
     @given(st.lists(asked, min_size=1, max_size=5))
-    @brief
     def test_write_read_load_and_write_is_the_same_file(self, turns: list[dict[str, Any]]) -> None:
         with closing(Store()) as store, closing(Store()) as other:
             book = Book(store)

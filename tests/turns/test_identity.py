@@ -8,25 +8,14 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import hotclaude_kernel
-from hotclaude_kernel.claude.events import (
-    Block,
-    Delta,
-    MessageStarted,
-    Notice,
-    Result,
-    ToolResult,
-    TurnStarted,
-    Usage,
-)
 from hotclaude_kernel.turns.identity import (
-    canonical_response,
     digest,
     node_digest,
     settings_digest,
@@ -36,10 +25,7 @@ from hotclaude_kernel.turns.identity import (
 from hotclaude_kernel.turns.prompt import Attachment, Prompt
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
 
-if TYPE_CHECKING:
-    from hotclaude_kernel.claude.events import Event
-
-brief = settings(deadline=None, max_examples=30)
+from ..support.examples import times
 
 # Lone surrogates too: half an emoji is what a cut string ends in.
 anything = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -105,12 +91,10 @@ class TestDigest:
         assert digest("x", ["y"]) != digest('x",["y', "")
 
     @given(values)
-    @brief
     def test_what_a_file_gives_back_has_the_same_digest(self, value: Any) -> None:
         assert digest("x.v1", json.loads(json.dumps(value))) == digest("x.v1", value)
 
     @given(anything, anything)
-    @brief
     def test_two_texts_have_two_digests(self, one: str, other: str) -> None:
         assume(json.loads(json.dumps(one)) != json.loads(json.dumps(other)))
         assert digest("x.v1", one) != digest("x.v1", other)
@@ -152,14 +136,13 @@ class TestSettings:
         assert always is (spec.name == "permission_mode")
 
     @given(some_settings)
-    @brief
     def test_every_flag_comes_from_a_classified_field(self, some: Settings) -> None:
         known = {spec.metadata["flag"] for spec in fields(Settings)} | set(some.extra_args)
         assert {word for word in some.argv() if word.startswith("--")} <= known
 
     @pytest.mark.parametrize("name", [name for name in DRAWN if name not in UNKEYED])
     @given(data=st.data(), some=some_settings)
-    @settings(deadline=None, max_examples=10)
+    @times(0.4)
     def test_a_keyed_field_changes_the_key(self, name: str, data: Any, some: Settings) -> None:
         other = some.changed(**{name: data.draw(DRAWN[name])})
         before, after = getattr(some, name), getattr(other, name)
@@ -168,7 +151,6 @@ class TestSettings:
         assert (key(settings=some) == key(settings=other)) is (before == after)
 
     @given(some_settings, st.data())
-    @brief
     def test_what_is_shown_and_where_it_runs_does_not_change_the_key(
         self, some: Settings, data: Any
     ) -> None:
@@ -176,7 +158,6 @@ class TestSettings:
         assert key(settings=some) == key(settings=other)
 
     @given(some_settings, st.randoms(use_true_random=False))
-    @brief
     def test_the_order_of_tools_does_not_change_the_key(self, some: Settings, dice: Any) -> None:
         shuffled = {
             name: tuple(dice.sample(tools, len(tools)))
@@ -202,7 +183,6 @@ class TestSettings:
         assert settings_digest(Settings(**change)) != settings_digest(Settings())
 
     @given(some_settings)
-    @brief
     def test_values_are_json_and_the_digest_is_theirs(self, some: Settings) -> None:
         values = settings_values(some)
         assert json.loads(json.dumps(values)) == values
@@ -219,7 +199,6 @@ class Later(Settings):
 
 class TestLaterVersions:
     @given(some_settings)
-    @brief
     def test_a_new_field_that_is_unset_changes_no_key(self, some: Settings) -> None:
         later = Later(**{spec.name: getattr(some, spec.name) for spec in fields(some)})
         assert settings_values(later) == settings_values(some)
@@ -277,7 +256,6 @@ class TestMcpConfig:
         assert mcp_key(json.dumps(turned, indent=2)) == mcp_key(MCP)
 
     @given(words, words, words)
-    @brief
     def test_values_of_variables_and_headers_do_not_participate(
         self, token: str, other: str, header: str
     ) -> None:
@@ -330,19 +308,16 @@ class TestMcpConfig:
 
 class TestKey:
     @given(anything, anything)
-    @brief
     def test_the_text_participates(self, one: str, other: str) -> None:
         assume("\r" not in one + other)
         assume(json.dumps(one.removesuffix("\n")) != json.dumps(other.removesuffix("\n")))
         assert key(one) != key(other)
 
     @given(st.text("ab \n", max_size=6))
-    @brief
     def test_the_kind_of_line_ends_does_not_participate(self, text: str) -> None:
         assert key(text.replace("\n", "\r\n")) == key(text)
 
     @given(st.text("ab \n", max_size=6))
-    @brief
     def test_one_newline_at_the_end_does_not_participate(self, text: str) -> None:
         assume(not text.endswith("\n"))
         assert key(text + "\n") == key(text + "\r\n") == key(text)
@@ -353,7 +328,6 @@ class TestKey:
         assert len({key(text) for text in texts}) == len(texts)
 
     @given(st.none() | words)
-    @brief
     def test_the_cell_does_not_participate(self, cell_id: str | None) -> None:
         assert key(prompt=Prompt(text="Hello", cell_id=cell_id)) == key()
 
@@ -361,24 +335,20 @@ class TestKey:
         assert len({key(), key(parent="a"), key(parent="b"), key(parent="")}) == 4
 
     @given(st.integers(0, 9), st.integers(0, 9))
-    @brief
     def test_the_sample_participates(self, one: int, other: int) -> None:
         assert (key(sample=one) == key(sample=other)) is (one == other)
         assert key(sample=0) == key()
 
     @given(attachments, st.binary(max_size=2))
-    @brief
     def test_the_bytes_of_an_attachment_participate(self, one: Attachment, data: bytes) -> None:
         other = replace(one, data=data)
         assert (with_attachments(one) == with_attachments(other)) is (one == other)
 
     @given(attachments, words)
-    @brief
     def test_the_type_of_an_attachment_participates(self, one: Attachment, kind: str) -> None:
         assert with_attachments(one) != with_attachments(replace(one, media_type=f"image/{kind}"))
 
     @given(attachments, words)
-    @brief
     def test_the_name_of_an_attachment_does_not_participate(
         self, one: Attachment, name: str
     ) -> None:
@@ -399,174 +369,9 @@ class TestNode:
         assert node_digest("k", []) != digest("turn.v1", {"key": "k", "response": []})
 
 
-def said(text: str, kind: str = "text", message: str = "m1", **rest: Any) -> Block:
-    content = {"type": kind, kind: text, "signature": f"sig-{message}", "index": message}
-    return Block(uuid=f"u-{text}", message_id=message, kind=kind, content=content, **rest)
-
-
-def call(tool_id: str, message: str = "m1", parent: str | None = None, **given: Any) -> Block:
-    content = {"type": "tool_use", "id": tool_id, "name": "Bash", "input": given, "caller": {}}
-    return Block(
-        uuid=f"u-{tool_id}", message_id=message, kind="tool_use", content=content, parent=parent
-    )
-
-
-def returned(tool_id: str, text: str = "ok", **rest: Any) -> ToolResult:
-    given: dict[str, Any] = {"uuid": f"r-{tool_id}", "is_error": False, **rest}
-    return ToolResult(tool_use_id=tool_id, text=text, **given)
-
-
-def ended(stop_reason: str | None = "end_turn", **rest: Any) -> Result:
-    return Result(
-        session_id="s", subtype="success", is_error=False, terminal_reason="completed", text="ok",
-        stop_reason=stop_reason, **rest
-    )  # fmt: skip
-
-
 #: Two calls of one message, the first one with a subagent that makes a call itself.
-CALLED: list[Event] = [said("hm", "thinking"), call("A", cmd="a"), call("B", cmd="b")]
-INSIDE: list[Event] = [
-    call("C", "m2", "A", cmd="c"),
-    returned("C", "c", parent="A"),
-    said("inside", message="m3", parent="A"),
-]
-AFTER: list[Event] = [said("Done.", message="m4"), ended()]
 
 
-@st.composite
-def timings(draw: st.DrawFn) -> list[Event]:
-    """The same turn as it may come: each call returns when it likes, also before the next call."""
-    calls: dict[str, list[Event]] = {"A": [*INSIDE, returned("A", "a")], "B": [returned("B", "b")]}
-    events: list[Event] = []
-    running: list[list[Event]] = []
-    coming = list(CALLED)
-    while coming or any(running):
-        waiting = [queue for queue in [coming, *running] if queue]
-        event = draw(st.sampled_from(waiting)).pop(0)
-        events.append(event)
-        if event in CALLED and isinstance(event, Block) and event.kind == "tool_use":
-            running.append(list(calls[event.content["id"]]))
-    return [*events, *AFTER]
-
-
-class TestCanonicalResponse:
-    def test_a_turn_is_what_was_said_called_and_returned_and_why_it_ended(self) -> None:
-        events = [*CALLED, returned("B", "b", is_error=True), *INSIDE, returned("A", "a"), *AFTER]
-        assert canonical_response(events) == [
-            {"type": "thinking", "thinking": "hm"},
-            {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"cmd": "a"}},
-            {"type": "tool_use", "id": "t2", "name": "Bash", "input": {"cmd": "b"}},
-            {"type": "tool_use", "id": "t3", "name": "Bash", "input": {"cmd": "c"}, "parent": "t1"},
-            {"type": "tool_result", "tool_use_id": "t3", "text": "c", "parent": "t1"},
-            {"type": "text", "text": "inside", "parent": "t1"},
-            {"type": "tool_result", "tool_use_id": "t1", "text": "a"},
-            {"type": "tool_result", "tool_use_id": "t2", "text": "b", "is_error": True},
-            {"type": "text", "text": "Done."},
-            {"type": "stop", "stop_reason": "end_turn"},
-        ]
-
-    @given(timings())
-    @brief
-    def test_timing_does_not_participate(self, events: list[Event]) -> None:
-        in_order = [*CALLED, *INSIDE, returned("A", "a"), returned("B", "b"), *AFTER]
-        assert len(events) == len(in_order)
-        assert canonical_response(events) == canonical_response(in_order)
-
-    def test_ids_signatures_model_usage_and_times_do_not_participate(self) -> None:
-        one: list[Event] = [said("a"), call("A"), returned("A"), said("b", message="m2"), ended()]
-        other: list[Event] = [
-            TurnStarted(session_id="s2", model="opus", permission_mode="plan"),
-            MessageStarted(message_id="n1"),
-            Delta(index=0, kind="text", text="a"),
-            said("a", message="n1", model="opus", thinking_ms=3.0),
-            call("Z", "n1"),
-            Notice(kind="task", text="ended", tool_use_id="Z"),
-            returned("Z", uuid="other", detail={"ms": 7}),
-            said("b", message="n2"),
-            ended(usage=Usage(output_tokens=9, cost_usd=1.0), user_uuids=("u",)),
-        ]
-        assert canonical_response(one) == canonical_response(other)
-
-    @pytest.mark.parametrize(
-        "other",
-        [
-            [said("b"), call("A", n=1), returned("A"), ended()],
-            [said("a", "thinking"), call("A", n=1), returned("A"), ended()],
-            [said("a"), call("A", n=2), returned("A"), ended()],
-            [said("a"), call("A", n=1), returned("A", "no"), ended()],
-            [said("a"), call("A", n=1), returned("A", is_error=True), ended()],
-            [said("a"), call("A", n=1), returned("A", pictures=(("image/png", "AA=="),)), ended()],
-            [said("a"), call("A", n=1), returned("A"), ended("max_tokens")],
-            [said("a"), call("A", n=1), returned("A"), ended(None)],
-            [said("a"), call("A", n=1), ended()],
-            [call("A", n=1), said("a"), returned("A"), ended()],
-            [said("a"), call("A", n=1), returned("A"), said("", message="m2"), ended()],
-        ],
-        ids=["text", "kind", "input", "result", "failure", "picture", "stop", "no stop",
-             "no result", "order", "empty"],
-    )  # fmt: skip
-    def test_content_participates(self, other: list[Event]) -> None:
-        events: list[Event] = [said("a"), call("A", n=1), returned("A"), ended()]
-        assert canonical_response(other) != canonical_response(events)
-
-    def test_results_that_are_exchanged_are_another_response(self) -> None:
-        one = [*CALLED, returned("A", "x"), returned("B", "y")]
-        other = [*CALLED, returned("A", "y"), returned("B", "x")]
-        assert canonical_response(one) != canonical_response(other)
-
-    def test_pictures_participate(self) -> None:
-        pictures = [("image/png", "AA=="), ("image/gif", "AA=="), ("image/png", "AQ==")]
-        responses = [canonical_response([returned("A", pictures=(one,))]) for one in pictures]
-        assert len({node_digest("k", response) for response in responses}) == len(pictures)
-
-    def test_the_binarys_own_errors_are_no_part_of_it(self) -> None:
-        failed = said("API Error: 500", error="server_error")
-        assert canonical_response([said("a"), failed]) == canonical_response([said("a")])
-
-    def test_what_an_interrupt_left_is_part_of_it(self) -> None:
-        assert canonical_response([said("Half a", aborted=True)]) == [
-            {"type": "text", "text": "Half a"}
-        ]
-
-    def test_encrypted_thinking_is_there_without_its_bytes(self) -> None:
-        content = {"type": "redacted_thinking", "data": "EmwK"}
-        block = Block(uuid="u", message_id="m", kind="redacted_thinking", content=content)
-        assert canonical_response([block]) == [{"type": "redacted_thinking"}]
-
-    def test_a_kind_that_is_not_known_is_kept_with_its_ids_numbered(self) -> None:
-        content = {"type": "web_result", "tool_use_id": "srv_9", "content": [1], "citations": None}
-        block = Block(uuid="u", message_id="m", kind="web_result", content=content)
-        assert canonical_response([block]) == [
-            {"type": "web_result", "tool_use_id": "t1", "content": [1]}
-        ]
-
-    def test_what_belongs_to_no_call_of_the_turn_comes_last(self) -> None:
-        events: list[Event] = [returned("old"), said("still here", parent="older"), said("a")]
-        assert canonical_response(events) == [
-            {"type": "text", "text": "a"},
-            {"type": "text", "text": "still here", "parent": "t1"},
-            {"type": "tool_result", "tool_use_id": "t2", "text": "ok"},
-        ]
-
-    def test_a_call_that_claims_to_be_its_own_parent_is_told_once(self) -> None:
-        assert len(canonical_response([call("A", parent="A"), returned("A", parent="A")])) == 2
-
-    def test_blocks_without_a_message_id_stay_in_their_order(self) -> None:
-        events: list[Event] = [call("A", ""), returned("A"), said("a", message="")]
-        kinds = [entry["type"] for entry in canonical_response(events)]
-        assert kinds == ["tool_use", "tool_result", "text"]
-
-    def test_the_last_result_says_why_it_ended(self) -> None:
-        assert canonical_response([ended("tool_use"), said("a"), ended(None)]) == [
-            {"type": "text", "text": "a"},
-            {"type": "stop", "stop_reason": None},
-        ]
-
-    def test_nothing_happened_is_an_empty_response(self) -> None:
-        assert canonical_response([]) == []
-
-
-#: Prints three digests of one turn; run where nothing is shared with this process.
 PROGRAM = """
 from hotclaude_kernel.claude.events import Block, Result, ToolResult
 from hotclaude_kernel.turns.identity import (

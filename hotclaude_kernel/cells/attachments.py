@@ -36,10 +36,10 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 def collect(
     text: str, folder: Path, named: Iterable[str] = ()
 ) -> tuple[str, tuple[Attachment, ...]]:
-    """Return the text without the images in it, and the images: those `named`, then the text's.
+    """Return the text with a word in place of each image, and the images.
 
-    A mention of what is no image stays as it is: `claude` itself reads `@file`. Raises
-    `UsageError` for an image that can't be sent.
+    The images that are `named` come first, then those in the text. A mention of another file stays
+    as it is: `claude` itself reads `@file`. Raises `UsageError` for an image that can't be sent.
     """
     found = [read_image(name, folder) for name in named]
 
@@ -86,7 +86,7 @@ def _pasted_image(name: str, encoded: str) -> Attachment:
 
 
 def _media_type(name: str, data: bytes) -> str:
-    """Return the type by the bytes; a file's name may say anything."""
+    """Return the type that the bytes show; a file's name may be wrong."""
     if len(data) > MOST_BYTES:
         raise UsageError(
             f"The image {name} is too large: {len(data) / 1e6:.1f} MB",

@@ -1,4 +1,6 @@
-"""What an editor asks about a cell before it is run: completion, inspection, history."""
+"""What a front end asks beside running cells: completion, inspection, whether one is complete, and
+the history.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
-from .lines import TAKES_REST
+from .lines import TAKES_REST, split
 from .magics import registry
 
 if TYPE_CHECKING:
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
 
 MOST_FILES = 200
 
-Cell = tuple[int, int, str, str]
+# A cell in the history: the session, the execution count, the code, the answer as text.
+Ran = tuple[int, int, str, str]
 _WORD = re.compile(r"\S*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What could stand at `start` instead of the word there."""
+    """The texts that can replace the word that begins at `start`."""
 
     matches: list[str]
     start: int
@@ -48,7 +51,7 @@ def complete(code: str, at: int, conversation: Conversation) -> Completion:
 
 def _begins_prompt(before: str) -> bool:
     try:
-        return registry.split(before)[1].strip() == ""
+        return split(before)[1].strip() == ""
     except UsageError:
         return False
 
@@ -77,7 +80,10 @@ def _commands(conversation: Conversation) -> dict[str, str]:
 
 
 def _files(typed: str, conversation: Conversation) -> list[str]:
-    """Return the paths that begin as typed; folders end with a slash. Hidden ones only if asked."""
+    """Return the paths that begin as typed; a folder's ends with a slash.
+
+    Hidden files are among them only if the name typed begins with a dot.
+    """
     here = Path(conversation.settings.cwd or Path.cwd())
     folder, _, name = typed.rpartition("/")
     prefix = typed[: len(typed) - len(name)]
@@ -109,9 +115,12 @@ def describe(code: str, at: int, conversation: Conversation) -> str:
 
 
 def completeness(code: str) -> Literal["complete", "incomplete", "invalid"]:
-    """Return whether a console may send the code: not inside a fence, not after a backslash."""
+    """Return whether a console may send the code.
+
+    It may not inside a fence of code, nor after a backslash at the end.
+    """
     try:
-        lines, prompt = registry.split(code)
+        lines, prompt = split(code)
         for line in lines:
             if line.body is None:
                 registry.find(line.name)
@@ -143,8 +152,8 @@ class HistoryQuery:
     unique: bool = False
 
 
-def history(cells: list[Cell], query: HistoryQuery) -> list[Cell]:
-    """Return the cells that a history request asks for; this kernel's life is session 0."""
+def history(cells: list[Ran], query: HistoryQuery) -> list[Ran]:
+    """Return the cells that a history request asks for. This kernel's own session is number 0."""
     found = cells
     if query.kind == "range":
         stop = query.stop if query.stop is not None else len(cells) + 1

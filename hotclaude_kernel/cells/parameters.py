@@ -1,8 +1,8 @@
 r"""Parameters: named values that a notebook's prompts are rendered with.
 
 A `%params` line or a `%%params` cell sets them; later values replace earlier ones, name by name. In
-a prompt `{{name}}` stands for the value, and a name that there is not is an error: a prompt with a
-hole in it is never sent. As long as nothing is set, prompts are no templates and stay as they are.
+a prompt `{{name}}` is replaced by the value. An unknown name is an error, so that a prompt with a
+hole in it is never sent. As long as no parameter is set, prompts are not templates.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 NAME = r"[^\W\d][\w-]*"
 LITERAL = r"Braces of your own are written \{{."
 _NAME = re.compile(NAME)
-# `\{{`, or a name in double braces. What holds no name (formulas, code) is not ours.
+# `\{{`, or a name in double braces. Braces around anything else (formulas, code) are left alone.
 _PLACE = re.compile(r"\\\{\{|\{\{[ \t]*(" + NAME + r")[ \t]*\}\}")
 
 
 def render(text: str, values: Mapping[str, Any]) -> str:
     r"""Return `text` with the values in place of their names.
 
-    Strings stand as they are, other values as JSON; what a value holds is not rendered in its turn.
-    `\{{` stands for `{{`. Where there are no values the text is returned as it is. Raises
-    `UsageError` for a name that there is not.
+    Strings are put in as they are, other values as JSON. Values are not rendered themselves. `\{{`
+    becomes `{{`. Without any values the text is returned unchanged. Raises `UsageError` for an
+    unknown name.
     """
     if not values:
         return text
@@ -46,12 +46,12 @@ def render(text: str, values: Mapping[str, Any]) -> str:
 
 
 def spelled(value: Any) -> str:
-    """Return a value as it stands in a prompt."""
+    """Return a value as it is written into a prompt."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names that a text has places for."""
+    """Return the names in double braces of a text, each once."""
     return list(dict.fromkeys(place[1] for place in _PLACE.finditer(text) if place[1]))
 
 
@@ -112,7 +112,7 @@ def of_cell(form: str, body: str) -> dict[str, Any]:
 
 
 def of_mapping(values: Any) -> dict[str, Any]:
-    """Return the values that a file or another program gives; dates and the like become text."""
+    """Return the values that a file or another program gives; dates and the like as text."""
     if not isinstance(values, dict):
         raise UsageError("Parameters are names with values", hint="Write one `name: value` a line.")
     try:
@@ -147,10 +147,10 @@ def _named(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Return what a text means as JSON; itself where it is none.
+    """Return the value that a text is as JSON; the text itself if it is not JSON.
 
-    A number that JSON would spell another way (3.10, 1e3) is a text too: it goes into prompts as it
-    was written.
+    A number that JSON would spell differently (3.10, 1e3) stays a text, so that prompts hold it as
+    it was written.
     """
     try:
         value = _loads(text)
@@ -162,7 +162,7 @@ def _value(text: str) -> Any:
 
 
 def _loads(text: str) -> Any:
-    """Parse JSON, without what Python takes beside it."""
+    """Parse JSON, without the infinities and NaN that Python accepts too."""
     return json.loads(text, parse_constant=_finite, parse_float=_finite)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import subprocess
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import StoreError, UsageError
 from ..notebooks.check import unreproduced
-from ..notebooks.file import read_notebook
+from ..notebooks.file import read_notebook, write, write_notebook
 from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
 from ..page.text import visible, without_ansi
 from ..record import archive, cassette, garbage, leaks, queries
@@ -92,7 +91,7 @@ def export(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return 1
-    _write(target, text)
+    write(target, text)
     if options.stamp:
         head = next(turn for turn in cassette.read(text) if turn.node.id == nodes[-1])
         branch = stand.branch if stand is not None else ""
@@ -104,15 +103,6 @@ def export(options: argparse.Namespace) -> int:
 def _paths(path: Path) -> list[str]:
     """Return the names that a notebook may be recorded under."""
     return list({str(path.absolute()), str(path.resolve())})
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _stamp(notebook: Notebook, head: Recorded, *, branch: str, tape: Path, digest: str) -> None:
@@ -131,7 +121,7 @@ def _stamp(notebook: Notebook, head: Recorded, *, branch: str, tape: Path, diges
     if git := _git(folder, (notebook.path, tape)):
         stamp["git"] = git
     notebook.content.setdefault("metadata", {})["hotclaude"] = stamp
-    _write(notebook.path, json.dumps(notebook.content, indent=1, ensure_ascii=False) + "\n")
+    write_notebook(notebook)
 
 
 def _git(folder: Path, written: Iterable[Path]) -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ class HotClaudeKernel(ConfiguredKernel):
             self.conversation.mode, self.conversation.pace = self.mode(), self.playing()
         except UsageError as error:
             self._refused = error
-        self._history: list[tuple[int, int, str, str]] = []
+        self._history: list[completion.Ran] = []
         self._work: asyncio.Task[Frame] | None = None
         self._reply: asyncio.Future[Frame] | None = None
         self._output: CellOutput | None = None

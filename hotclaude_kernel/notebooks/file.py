@@ -1,10 +1,19 @@
-"""Notebook files as they are: the one reader."""
+"""Notebook files: the one reader and the one atomic writer.
+
+A notebook is read as JSON once (`load`). What is done with it decides what it becomes: a notebook
+of nbformat's that is to be run (`runnable`), or cells and the turns that their outputs name
+(`read_notebook`).
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import stat
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -13,7 +22,6 @@ from ..turns.turn import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from ..claude.frames import Frame
     from ..page.parts import Data
@@ -22,23 +30,69 @@ if TYPE_CHECKING:
 KERNEL = "hotclaude"
 
 
-def read(path: Path) -> Any:
-    """Return a notebook of this kernel. Raises `UsageError`."""
-    nbformat = import_module("nbformat")
+def load(path: Path) -> dict[str, Any]:
+    """Return the JSON of a notebook. Raises `UsageError` if the file holds none of format 4."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not a notebook: {error}") from error
-    if not (isinstance(raw, dict) and isinstance(raw.get("cells"), list)):
-        raise UsageError(
-            f"{path} is not a notebook of format 4",
-            hint="`jupyter nbconvert --to notebook` converts older ones.",
-        )
-    if raw.get("nbformat_minor", 0) >= 5:
-        _name_cells(raw["cells"])
-    nb = nbformat.reads(json.dumps(raw), as_version=4)
+    if not (isinstance(content, dict) and isinstance(content.get("cells"), list)):
+        raise _other_format(path)
+    return content
+
+
+def _other_format(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is not a notebook of format 4",
+        hint="`jupyter nbconvert --to notebook` converts older ones.",
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file as a whole: a reader finds the old text or the new one, and never a part.
+
+    An existing file keeps its mode, and a symbolic link keeps pointing to its file. Raises
+    `UsageError` if the file can't be written; it is as it was then.
+    """
+    data = text.encode("utf-8")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a pipe or a device can't be replaced
+        else:
+            _replace(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    # The folder is the same, since a rename is atomic only inside one file system. The name is
+    # drawn, so that two writers don't write into each other's file.
+    part = path.with_name(f".hotclaude-{secrets.token_hex(8)}.part")
+    try:
+        # Created with the old mode at most: a private notebook must not be readable meanwhile.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(part, flags, 0o666 if mode is None else mode), "wb") as file:
+            file.write(data)
+        if mode is not None:
+            part.chmod(mode)  # the umask may have taken some of it away
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+# --- a notebook to be run --------------------------------------------------------------------
+
+
+def runnable(path: Path) -> Any:
+    """Return a notebook of this kernel as nbformat's. Raises `UsageError` if it is none."""
+    content = load(path)
+    if content.get("nbformat_minor", 0) >= 5:
+        _name_cells(content["cells"])
+    nb = import_module("nbformat").reads(json.dumps(content), as_version=4)
     spec = nb.metadata.get("kernelspec", {})
     if spec and spec.get("name") != KERNEL and spec.get("language") != "markdown":
         raise UsageError(
@@ -57,6 +111,9 @@ def _name_cells(cells: Iterable[dict[str, Any]]) -> None:
         taken.add(cell["id"])
 
 
+# --- a notebook and the turns of its answers ---------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCell:
     """A cell that is run: `number` counts these, from 1. `about` names the turn of its answer."""
@@ -69,7 +126,7 @@ class CodeCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notebook:
-    """A notebook file as it is."""
+    """A notebook file: its JSON, and the cells in it that are run."""
 
     path: Path
     content: dict[str, Any]
@@ -82,22 +139,25 @@ class Notebook:
 
     @property
     def stamp(self) -> Frame:
-        """What `hotclaude export --stamp` wrote, nothing where it has not."""
+        """What `hotclaude export --stamp` wrote; empty if it was never stamped."""
         stamp = self.content.get("metadata", {}).get("hotclaude")
         return stamp if isinstance(stamp, dict) else {}
 
 
 def read_notebook(path: Path) -> Notebook:
-    """Return a notebook. Raises `UsageError` where there is none, or it is none."""
+    """Return a notebook. Raises `UsageError` if the file holds none of format 4."""
+    content = load(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
         cells = [_cell(number, cell) for number, cell in enumerate(code, 1)]
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from error
     except UNREADABLE as error:
-        raise UsageError(f"{path} is no notebook of format 4") from error
+        raise _other_format(path) from error
     return Notebook(path=path, content=content, cells=cells)
+
+
+def write_notebook(notebook: Notebook) -> None:
+    """Write a notebook's JSON to its file, in nbformat's layout. Raises `UsageError`."""
+    write(notebook.path, json.dumps(notebook.content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _cell(number: int, cell: Frame) -> CodeCell:

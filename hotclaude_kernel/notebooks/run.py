@@ -23,7 +23,7 @@ from ..conversation.modes import MODES, PACES
 from ..errors import HotClaudeError, UsageError
 from ..kernel.startup import NOTEBOOK_ENV
 from ..page.words import listed
-from .file import KERNEL, read
+from .file import KERNEL, runnable, write
 
 if TYPE_CHECKING:
     import argparse
@@ -58,11 +58,8 @@ class Run:
         return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in self.nb.cells)
 
     def save(self) -> None:
-        """Write the notebook as it is; the file is always a whole one."""
-        text = import_module("nbformat").writes(self.nb) + "\n"
-        part = self.output.with_name(f".{self.output.name}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.output)
+        """Write the notebook as it is now. Raises `UsageError` if it can't be written."""
+        write(self.output, import_module("nbformat").writes(self.nb) + "\n")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     path = Path(options.notebook)
     for module in ("nbclient", "nbformat", "tqdm", "yaml"):
         _needed(module)
-    nb = read(path)
+    nb = runnable(path)
     values = given(options.file, options.param)
     prepare(nb, values)
     job = Run(
@@ -82,10 +79,7 @@ def run(options: argparse.Namespace) -> int:
         timeout_s=options.timeout,
         progress=not options.no_progress,
     )
-    try:
-        job.save()  # better known now than after the first answer
-    except OSError as error:
-        raise UsageError(f"{job.output} can't be written: {error.strerror}") from error
+    job.save()  # that it can't be written is better known now than after the first answer
     code = asyncio.run(execute(job))
     print(f"Written to {job.output}")
     return code

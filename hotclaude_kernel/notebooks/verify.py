@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from .file import CodeCell, Notebook
 
 
-# --- a notebook ------------------------------------------------------------------------------
-
-
 # --- where turns are looked up ---------------------------------------------------------------
 
 
@@ -138,9 +135,6 @@ def shown(frames: bytes) -> list[Data]:
         return list(outputs.held.values())
 
     return asyncio.run(play())
-
-
-# --- whether it would come out the same ------------------------------------------------------
 
 
 def taped(texts: Iterable[str]) -> dict[str, Recorded]:

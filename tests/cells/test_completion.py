@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hotclaude_kernel.cells.completion import (
     MOST_FILES,
-    Cell,
     HistoryQuery,
+    Ran,
     complete,
     completeness,
     describe,
@@ -246,7 +246,7 @@ class TestCompleteness:
         assert completeness(code) == answer
 
 
-CELLS: list[Cell] = [
+CELLS: list[Ran] = [
     (0, 1, "one", "1"),
     (0, 2, "two", "2"),
     (0, 3, "one", "3"),

@@ -335,11 +335,11 @@ class TestPreparing:
         raw["cells"][2]["id"] = "c1"
         path = tmp_path / "nb.ipynb"
         path.write_text(json.dumps(raw))
-        ids = [cell.id for cell in file.read(path).cells]
+        ids = [cell.id for cell in file.runnable(path).cells]
         assert ids[1] == "c1"
         assert len({*ids}) == 3
         # The same each time, and no other notebook's: cells are known by their ids.
-        assert ids == [cell.id for cell in file.read(path).cells]
+        assert ids == [cell.id for cell in file.runnable(path).cells]
         assert not any(name.startswith("cell-") for name in ids)
 
     def test_the_kernel_is_not_told_which_notebook_it_is(self) -> None:

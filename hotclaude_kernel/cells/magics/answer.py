@@ -1,4 +1,4 @@
-"""What a `%` line answers, and what is wrong with one."""
+"""What a `%` line answers, and the errors of its value."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Answer:
 
 
 def wrong(name: str, value: str, known: Iterable[str], *, also: str = "") -> UsageError:
-    """Return the error for a value that there is not."""
+    """Return the error for an unknown value."""
     also = f", {also}" if also else ""
     return UsageError(f"%{name}: there is no {value}", hint=f"There are {listed(known)}{also}.")
 

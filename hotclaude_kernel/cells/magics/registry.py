@@ -1,7 +1,8 @@
-"""The `%` lines at the top of a cell: settings and questions about the session.
+"""The `%` lines by name: finding one, carrying it out, its help, the values it takes.
 
-`split` cuts a cell into such lines and the prompt below them. Each magic is one function of the
-conversation and the line's argument; its docstring is its help.
+`cells.lines` cuts a cell into such lines. Each magic is one function of the conversation and the
+line's argument, in the module of its subject (`settings`, `tree`, `status`); its docstring is its
+help.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ async def run(line: Line, conversation: Conversation) -> Answer:
 
 
 def find(name: str) -> Magic:
-    """Return the magic of this name; `UsageError` with the nearest ones if there is none."""
+    """Return the magic of this name. Raises `UsageError` with the nearest one if there is none."""
     if magic := MAGICS.get(name.replace("_", "-")):
         return magic
     near = difflib.get_close_matches(name, MAGICS, n=1)
@@ -48,12 +49,12 @@ def find(name: str) -> Magic:
 
 
 def help_text(name: str, *, cell: bool = False) -> str:
-    """Return what a magic does, or a cell magic."""
+    """Return the help of a magic, or of a cell magic."""
     return inspect.getdoc(CELL_MAGICS[name] if cell else find(name)) or ""
 
 
 def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
-    """Return the values that a magic takes, for completion; none where any text will do."""
+    """Return the values that a magic takes, for completion; none if it takes any text."""
     match name.replace("_", "-"):
         case "model":
             return (DEFAULT, *settings.model_names(conversation))
@@ -66,8 +67,8 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
         case "checkout":
             return tuple(conversation.branches.branches)
         case "goto":
-            tree = conversation.branches
-            return ("start", *tree.checkpoints, *tree.branches)
+            known = conversation.branches
+            return ("start", *known.checkpoints, *known.branches)
         case "rerun":
             return RERUNS
         case "record":

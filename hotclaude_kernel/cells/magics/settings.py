@@ -227,5 +227,5 @@ def _resolved(conversation: Conversation) -> tuple[str, ...]:
 
 
 def tool_names(conversation: Conversation) -> tuple[str, ...]:
-    """Return the tools there are, as far as is known."""
+    """Return the names of all tools that are known so far."""
     return tuple(sorted({*BUILTIN_TOOLS, *conversation.tools}))

@@ -215,7 +215,7 @@ def _saved_row(conversation: Conversation) -> str:
 
 
 def _cache_row(conversation: Conversation) -> str:
-    """What stands in the prompt cache, by the numbers of the turn that the next one follows."""
+    """Return what the prompt cache holds, by the numbers of the turn that the next one follows."""
     head = conversation.branches.head
     cached = budget.cached_tokens(head.usage) if head else 0
     if head is None or not cached:

@@ -1,4 +1,4 @@
-"""The `%` lines about the tree: where the conversation stands, and going elsewhere in it."""
+"""The `%` lines about the tree: the conversation's position, and moving it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def goto(conversation: Conversation, argument: str) -> Answer:
 
 
 def _kept(known: Branches, at: str) -> str:
-    """Return the branch that a turn is the end of; where no branch holds it, it is given one."""
+    """Return the branch that ends with a turn; a turn that no branch holds is given one."""
     named = (name for name, end in known.branches.items() if end == at and name != known.current)
     return next(named, "") or (known.name(at) if at in known.loose_ends() else "")
 

@@ -19,7 +19,7 @@ GUIDE = PACKAGE.parent / "DEVELOPMENT.md"
 #: From left to right; a module imports from its own room and from rooms on floors to its left.
 #: Rooms on one floor don't know each other.
 FLOORS = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "values"),
     ("claude",),
     ("turns",),
     ("record", "page", "python"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
+from ..values import Value
 from .lines import TAKES_REST
 from .magics import registry
 
@@ -22,8 +22,7 @@ Cell = tuple[int, int, str, str]
 _WORD = re.compile(r"\S*$")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Value, kw_only=False):
     """What could stand at `start` instead of the word there."""
 
     matches: list[str]
@@ -130,8 +129,7 @@ def _awaits_rest(lines: list[Line]) -> bool:
     return last is not None and last.body is not None and not last.ask and TAKES_REST[last.name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryQuery:
+class HistoryQuery(Value):
     """A history request; see the Jupyter message specification."""
 
     kind: str

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ..claude.events import Usage
 from ..claude.processes import runs
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
+from ..values import Value
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,8 +31,7 @@ NODES = (
 USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notebook:
+class Notebook(Value):
     """What the record knows of a notebook."""
 
     id: int

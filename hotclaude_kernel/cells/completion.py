@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
+from ..values import Value
 from .lines import TAKES_REST, split
 from .magics import registry
 
@@ -25,8 +25,7 @@ Ran = tuple[int, int, str, str]
 _WORD = re.compile(r"\S*$")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Value, kw_only=False):
     """The texts that can replace the word that begins at `start`."""
 
     matches: list[str]
@@ -139,8 +138,7 @@ def _awaits_rest(lines: list[Line]) -> bool:
     return last is not None and last.body is not None and not last.ask and TAKES_REST[last.name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryQuery:
+class HistoryQuery(Value):
     """A history request; see the Jupyter message specification."""
 
     kind: str

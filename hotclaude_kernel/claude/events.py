@@ -6,15 +6,15 @@ types with every release, and none of them may stop a turn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from ..values import Value
 
 if TYPE_CHECKING:
     from .frames import Frame
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnStarted:
+class TurnStarted(Value):
     """`system/init`, sent at the start of every turn: who answers, and how."""
 
     session_id: str
@@ -23,20 +23,17 @@ class TurnStarted:
     tools: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requesting:
+class Requesting(Value):
     """The API was asked and has not answered yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageStarted:
+class MessageStarted(Value):
     """A message of the model begins. A second one without blocks in between is a retry."""
 
     message_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockStarted:
+class BlockStarted(Value):
     """A content block begins: `kind` is text, thinking or tool_use."""
 
     index: int
@@ -44,8 +41,7 @@ class BlockStarted:
     tool_name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
+class Delta(Value):
     """A piece of a content block, a preview only: the `Block` is the truth."""
 
     index: int
@@ -53,13 +49,11 @@ class Delta:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageStopped:
+class MessageStopped(Value):
     """The model's message ended; the API owes nothing until the next `Requesting`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(Value):
     """A content block as it is in the transcript, whole. `model` is the one that wrote it.
 
     `parent` names the tool use of a subagent's block. `error` is set, and the text is an error
@@ -83,8 +77,7 @@ class Block:
         return value if isinstance(value, str) else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(Value):
     """What a tool returned.
 
     `detail` is the binary's structured form of it, where there is one; `pictures` are pairs of
@@ -100,8 +93,7 @@ class ToolResult:
     pictures: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Value):
     """The API failed and is asked again in `delay_s`. What was streamed of the answer is void."""
 
     attempt: int
@@ -111,8 +103,7 @@ class Retry:
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Value):
     """Something the binary tells its user: a fallback model, a compaction, a warning.
 
     `tool_use_id` is the call that a task's end belongs to.
@@ -123,30 +114,26 @@ class Notice:
     tool_use_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateChanged:
+class StateChanged(Value):
     """The session's state: running, requires_action or idle."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(Value):
     """What the user decided on a tool use. It is ours; the process sends no such frame."""
 
     tool_use_id: str
     decision: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModeChanged:
+class ModeChanged(Value):
     """The permission mode is another one: a plan was approved, or it was set."""
 
     mode: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Value):
     """Tokens and list price of one turn, all its requests and subagents together."""
 
     input_tokens: int = 0
@@ -162,8 +149,7 @@ class Usage:
         return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Value):
     """The end of a turn. `terminal_reason` decides, not `is_error`: an abort can say success."""
 
     session_id: str
@@ -175,7 +161,7 @@ class Result:
     stop_reason: str | None = None
     errors: tuple[str, ...] = ()
     user_uuids: tuple[str, ...] = ()
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     structured_output: Any = None
 
 

@@ -6,10 +6,10 @@ import asyncio
 import itertools
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ClaudeUnusable, ControlError
+from ..values import Value
 from . import frames
 from .events import Event, Result, StateChanged
 from .parsing import parse
@@ -29,8 +29,7 @@ IDLE_S = 2.0  # how long after its result a turn may take to report idle
 OLDEST_VERSION = (2, 1, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermissionRequest:
+class PermissionRequest(Value):
     """The process asks whether it may use a tool."""
 
     tool_name: str
@@ -43,8 +42,7 @@ class PermissionRequest:
     needs_user: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greeting:
+class Greeting(Value):
     """What the process says of itself at `initialize`."""
 
     version: str

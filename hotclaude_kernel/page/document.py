@@ -11,9 +11,10 @@ Nothing here talks to a front end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from ..values import Value
 from .markdown import render as markdown
 
 SEGMENT_CHARACTERS = 1000
@@ -41,8 +42,7 @@ class Piece(Protocol):
         """Return the piece as safe HTML."""
 
 
-@dataclass(slots=True)
-class Text:
+class Text(Value, kw_only=False, frozen=False):
     """A top-level block of the answer."""
 
     text: str
@@ -63,8 +63,7 @@ class Text:
         return markdown.render(self.text, references=references)
 
 
-@dataclass(slots=True)
-class Aside:
+class Aside(Value, kw_only=False, frozen=False):
     """Something beside the answer's text, with HTML of its own."""
 
     body: str
@@ -86,8 +85,7 @@ class Aside:
         return self.html
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(Value, kw_only=False, frozen=False):
     """Some pieces in a row. `version` counts its changes since it was frozen.
 
     `loose` marks text that streams below a fold in an output of its own, and may yet be joined to
@@ -143,8 +141,7 @@ class Segment:
         return len(references) > self._references_known and "[" in self.source
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Value, kw_only=False):
     """A place in the document to come back to."""
 
     segments: int

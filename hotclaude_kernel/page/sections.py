@@ -6,9 +6,9 @@ import base64
 import binascii
 import html
 import re
-from dataclasses import dataclass
 from typing import Protocol
 
+from ..values import Value
 from .markdown import render as markdown
 from .parts import literal
 from .text import escape, visible, without_ansi
@@ -32,8 +32,7 @@ class Section(Protocol):
         """Return Markdown, ending in a blank line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Value, kw_only=False):
     """Source text in a language that pygments may know."""
 
     text: str
@@ -50,8 +49,7 @@ class Code:
         return fenced(markdown.tame(shortened(self.text)), self.language)
 
 
-@dataclass(frozen=True, slots=True)
-class Console:
+class Console(Value, kw_only=False):
     """What a command wrote, colours included."""
 
     text: str
@@ -66,8 +64,7 @@ class Console:
         return fenced(without_ansi(shortened(self.text)))
 
 
-@dataclass(frozen=True, slots=True)
-class Prose:
+class Prose(Value, kw_only=False):
     """Markdown that is not the answer: a plan, a report, a web page."""
 
     text: str
@@ -82,8 +79,7 @@ class Prose:
         return "".join(f"> {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Value, kw_only=False):
     """An image a tool returned, in base64."""
 
     media_type: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..values import Value
 from .text import escape, visible
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class _Part(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _Row(Value):
     """A line of the view: a turn, a run of folded ones (`sign` is ⋮), or the start."""
 
     node: Node | None

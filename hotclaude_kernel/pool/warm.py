@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..values import Value
+
 if TYPE_CHECKING:
     from ..claude.session import Session
     from ..record.transcripts import Tail
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
     from ..turns.tree import Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Value):
     """How many processes may wait, and for how long. 0 means no limit, but for `spares`."""
 
     spares: int = 1
@@ -25,8 +26,7 @@ class Limits:
     age_s: float = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value, kw_only=False):
     """Where a process is wanted: after which turns, under which settings.
 
     `new` asks for one that has never been used, with nothing allowed in it for its session.
@@ -74,8 +74,7 @@ class Warm:
         return self.settings == place.settings and self.ids[: len(ids)] == ids
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Value, kw_only=False, frozen=False):
     """What the pool has done so far."""
 
     turns: int = 0

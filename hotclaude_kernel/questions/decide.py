@@ -9,13 +9,13 @@ the session; nothing is written to the project's settings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..claude.events import Block
 from ..page.cards import Card
 from ..page.markdown import render as markdown
 from ..page.text import escape, visible
+from ..values import Value
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 NOBODY = "Nobody can be asked in this notebook run."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Value):
     """What the user decided; `lasts` for as long as the session does."""
 
     allow: bool
@@ -33,8 +32,7 @@ class Verdict:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Value):
     """One of Claude's own questions; `several` answers may be given."""
 
     question: str

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..claude.events import Usage
 from ..claude.processes import runs
 from ..errors import StoreError
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
+from ..values import Value
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,8 +35,7 @@ NAMED = "select n.name, t.node from {table} n left join turn t on t.id = n.turn 
 USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notebook:
+class Notebook(Value):
     """What the record knows of a notebook."""
 
     id: int

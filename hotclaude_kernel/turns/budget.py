@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import BudgetReached
+from ..values import Value
 
 if TYPE_CHECKING:
     from ..claude.events import Usage
@@ -14,8 +14,7 @@ CHARACTERS_PER_TOKEN = 4
 HINT = "`%budget` shows what was used; raise it there, or take it away with `%budget none`."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Value):
     """The most that a notebook, and one turn of it, may use; `None` is no limit.
 
     Dollars are list price, as the binary reckons them.
@@ -34,8 +33,7 @@ class Budget:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(Value):
     """What was used, or is expected to be."""
 
     tokens: int = 0

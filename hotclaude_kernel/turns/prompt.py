@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ..values import Value
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(Value):
     """An image that goes with a prompt."""
 
     name: str
@@ -26,8 +26,7 @@ class Attachment:
         return {"type": "image", "source": source}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class Prompt(Value):
     """What is asked: the text as it is sent, and the cell that asks it (where one is known)."""
 
     text: str

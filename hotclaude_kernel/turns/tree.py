@@ -6,11 +6,12 @@ answer. What follows on what is all a node knows; what was said lies in the stor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ..claude.events import Usage
 from ..errors import UsageError
+from ..values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -19,8 +20,7 @@ MAIN = "main"
 SNIPPET = 200  # characters of a prompt that a node keeps
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Node:
+class Node(Value, eq=False):
     """One turn in the tree.
 
     `id` is the digest of what happened, which holds what it followed: `parent`. `number` is its
@@ -45,8 +45,7 @@ class Node:
     ended: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class Tree(Value):
     """The tree as it is at a moment, for showing: nodes in the order they were asked."""
 
     nodes: tuple[Node, ...]

@@ -20,7 +20,7 @@ MAIN = "main"
 SNIPPET = 200  # characters of a prompt that a node keeps
 
 
-class Node(Value, eq=False):
+class Node(Value):
     """One turn in the tree.
 
     `id` is the digest of what happened, which holds what it followed: `parent`. `number` is its

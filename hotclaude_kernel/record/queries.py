@@ -73,13 +73,13 @@ LOGGED = """
                               where m.turn = t.id and n.path is not null limit 1), ''),
            t.number, t.status, t.model,
            t.input_tokens + t.cache_read_tokens + t.cache_write_tokens + t.output_tokens,
-           substr(t.prompt, 1, ?1), t.node
+           substr(t.prompt, 1, :snippet), t.node
     from turn t
-    where ?2 is null or t.id in (
+    where :paths is null or t.id in (
         select m.turn from member m join notebook n on n.id = m.notebook
-        where n.path in (select value from json_each(?2))
+        where n.path in (select value from json_each(:paths))
     )
-    order by t.id desc limit ?3
+    order by t.id desc limit :count
 """
 
 
@@ -87,5 +87,6 @@ def newest(store: Database, count: int, paths: Iterable[str] | None = None) -> l
     """Return the newest turns, the newest last: of all notebooks, or of the one at these paths."""
     named = None if paths is None else json.dumps(list(paths))
     with store.read() as db:
-        rows = db.execute(LOGGED, (SNIPPET, named, count)).fetchall()
+        given = {"snippet": SNIPPET, "paths": named, "count": count}
+        rows = db.execute(LOGGED, given).fetchall()
     return [Logged(*row) for row in rows[::-1]]

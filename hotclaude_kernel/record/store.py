@@ -36,10 +36,10 @@ ATTACHMENTS = """
 """
 PROMPTS = """
     with recursive up(id, parent, prompt, number) as (
-        select id, parent, substr(prompt, 1, ?1), number from turn
-        where id = (select parent from turn where id = ?2)
+        select id, parent, substr(prompt, 1, :length), number from turn
+        where id = (select parent from turn where id = :turn)
         union all
-        select t.id, t.parent, substr(t.prompt, 1, ?1), t.number
+        select t.id, t.parent, substr(t.prompt, 1, :length), t.number
         from turn t join up on t.id = up.parent
     )
     select prompt from up order by number
@@ -205,7 +205,8 @@ class Store(Database):
     def prompts_before(self, turn: int) -> list[str]:
         """Return the beginnings of the prompts that led to a turn, without its own."""
         with self.read() as db:
-            return [prompt for (prompt,) in db.execute(PROMPTS, (SNIPPET, turn))]
+            found = db.execute(PROMPTS, {"length": SNIPPET, "turn": turn})
+            return [prompt for (prompt,) in found]
 
     def settings(self, digest: str) -> Settings:
         """Return recorded settings. Fields that a newer version wrote are left out."""

@@ -18,6 +18,7 @@ from hotclaude_kernel.errors import ClaudeNotFound
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.modelserver.server import ModelServer
 
+from .support import connections
 from .support.environment import DUMMY_KEY, isolated_env
 from .support.examples import load_profile
 from .support.frontend import open_notebook
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if base and urlsplit(base).hostname not in LOOPBACK:
         raise pytest.UsageError("ANTHROPIC_BASE_URL is not on loopback; unset it to run tests")
     load_profile()
+    connections.watch()
 
 
 RINGS = ("wire", "kernel", "browser")

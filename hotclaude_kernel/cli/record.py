@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import subprocess
 import sys
 import time
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from ..record.verify import store_faults
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..notebooks.file import Notebook
     from ..turns.turn import Recorded
@@ -71,17 +71,19 @@ def export(options: argparse.Namespace) -> int:
     path = Path(options.notebook)
     notebook = read_notebook(path)
     target = Path(options.output) if options.output else cassette.beside(path)
-    store = existing(options.store or store_path())
-    for there in cassette.found(str(path)):
-        with contextlib.suppress(StoreError):  # what is damaged is written anew
-            cassette.load(store, cassette.text_of(there))
-    stand = queries.stand_of(store, _paths(path))
-    nodes = [str(cell.about.get("node")) for cell in notebook.answered]
-    if not nodes and stand is not None and stand.node is not None:
-        nodes = [stand.node]
-    if not nodes:
-        raise UsageError(f"{path} has no answers that are recorded", hint="Run its cells first.")
-    text = cassette.write(store, nodes)
+    with closing(existing(options.store or store_path())) as store:
+        for there in cassette.found(str(path)):
+            with suppress(StoreError):  # what is damaged is written anew
+                cassette.load(store, cassette.text_of(there))
+        stand = queries.stand_of(store, _paths(path))
+        nodes = [str(cell.about.get("node")) for cell in notebook.answered]
+        if not nodes and stand is not None and stand.node is not None:
+            nodes = [stand.node]
+        if not nodes:
+            raise UsageError(
+                f"{path} has no answers that are recorded", hint="Run its cells first."
+            )
+        text = cassette.write(store, nodes)
     if found := leaks.lint(text):
         _print(found, file=sys.stderr)
         if not options.allow_leaks:
@@ -144,7 +146,8 @@ def _git_says(folder: Path, *words: str) -> str | None:
 def import_(options: argparse.Namespace) -> int:
     """Take the turns of a cassette into the record."""
     text = cassette.text_of(Path(options.cassette))
-    new = cassette.load(Store(options.store or store_path()), text)
+    with closing(Store(options.store or store_path())) as store:
+        new = cassette.load(store, text)
     print(f"{new} new turns from {options.cassette}")
     return 0
 
@@ -155,24 +158,27 @@ def import_(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     """Derive everything anew; list what does not come out as it is recorded, or shown."""
     if options.file is None:
-        return _verdict(store_faults(_recorded(options)), "The record is sound.")
+        with closing(_recorded(options)) as store:
+            return _verdict(store_faults(store), "The record is sound.")
     path = Path(options.file)
     if path.suffix != ".ipynb":
         count = len(cassette.read(cassette.text_of(path)))
         print(f"{path}: all {count} turns are sound.")
         return 0
     notebook = read_notebook(path)
-    faults = notebook_faults(notebook, _sources(options, path))
     count = len(notebook.answered)
-    return _verdict(faults, f"{path}: all {count} answers are what is recorded.")
+    with _sources(options, path) as sources:
+        faults = notebook_faults(notebook, sources)
+        return _verdict(faults, f"{path}: all {count} answers are what is recorded.")
 
 
 def check(options: argparse.Namespace) -> int:
     """List why running all cells would not reproduce a notebook."""
     path = Path(options.notebook)
     notebook = read_notebook(path)
-    missing = unreproduced(notebook, _sources(options, path))
-    return _verdict(missing, f"{path}: running all cells reproduces it.")
+    with _sources(options, path) as sources:
+        missing = unreproduced(notebook, sources)
+        return _verdict(missing, f"{path}: running all cells reproduces it.")
 
 
 def _verdict(faults: Iterable[str], sound: str) -> int:
@@ -181,10 +187,11 @@ def _verdict(faults: Iterable[str], sound: str) -> int:
     return 1 if found else 0
 
 
-def _sources(options: argparse.Namespace, notebook: Path) -> Sources:
-    store = existing(options.store or store_path())
+@contextmanager
+def _sources(options: argparse.Namespace, notebook: Path) -> Iterator[Sources]:
     texts = [cassette.text_of(path) for path in cassette.found(str(notebook))]
-    return Sources(store, taped(texts))
+    with closing(existing(options.store or store_path())) as store:
+        yield Sources(store, taped(texts))
 
 
 def _recorded(options: argparse.Namespace) -> Store:
@@ -201,7 +208,9 @@ def _recorded(options: argparse.Namespace) -> Store:
 def logs(options: argparse.Namespace) -> int:
     """List the newest turns, the newest last."""
     paths = _paths(Path(options.notebook)) if options.notebook else None
-    for node, notebook in queries.newest(_recorded(options), options.n, paths):
+    with closing(_recorded(options)) as store:
+        newest = queries.newest(store, options.n, paths)
+    for node, notebook in newest:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(node.ended))
         tokens = f"{node.usage.prompt_tokens + node.usage.output_tokens:,} tokens"
         state = "" if node.status == "ok" else f"  ({node.status})"
@@ -213,17 +222,22 @@ def logs(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print a conversation up to a turn, as Markdown."""
-    store = _recorded(options)
-    found = queries.turns_named(store, options.turn)
+    with closing(_recorded(options)) as store:
+        for node in archive.lineage(store, [_named(store, options.turn)]):
+            print(without_ansi(_markdown(store.turn(node))))
+    return 0
+
+
+def _named(store: Store, beginning: str) -> str:
+    """Return the one turn whose node or key begins so."""
+    found = queries.turns_named(store, beginning)
     if not found:
-        raise UsageError(f"No turn begins with {options.turn}", hint="`hotclaude logs` lists some.")
+        raise UsageError(f"No turn begins with {beginning}", hint="`hotclaude logs` lists some.")
     if len(found) > 1:
         raise UsageError(
-            f"Several turns begin with {options.turn}", hint=f"Such as {', '.join(found[:5])}."
+            f"Several turns begin with {beginning}", hint=f"Such as {', '.join(found[:5])}."
         )
-    for node in archive.lineage(store, found):
-        print(without_ansi(_markdown(store.turn(node))))
-    return 0
+    return found[0]
 
 
 def _markdown(turn: Recorded) -> str:
@@ -237,10 +251,10 @@ def _markdown(turn: Recorded) -> str:
 
 def gc(options: argparse.Namespace) -> int:
     """Delete what nobody holds, and say how much that was."""
-    store = _recorded(options)
-    freed = garbage.forget_unheld(store, dry_run=options.dry_run)
-    if not options.dry_run:
-        garbage.compact(store)
+    with closing(_recorded(options)) as store:
+        freed = garbage.forget_unheld(store, dry_run=options.dry_run)
+        if not options.dry_run:
+            garbage.compact(store)
     would = "would be " if options.dry_run else ""
     print(f"{freed.turns} turns and {freed.blobs} blobs {would}deleted: {freed.size_bytes:,} bytes")
     return 0

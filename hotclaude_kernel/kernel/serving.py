@@ -56,7 +56,7 @@ class ServingKernel(Kernel):
     def start(self) -> None:
         """Take over SIGINT for the whole life of the kernel."""
         super().start()
-        self.loop = asyncio.get_event_loop_policy().get_event_loop()
+        self.loop = asyncio.get_event_loop()
         signal.signal(signal.SIGINT, lambda *_: self.loop.call_soon_threadsafe(self.interrupt))
 
     def interrupt(self) -> None:

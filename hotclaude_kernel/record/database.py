@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,11 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         try:
-            self._connection = _open(path)
-            self._migrate()
+            with ExitStack() as unless_done:
+                self._connection = _open(path)
+                unless_done.callback(self._connection.close)
+                self._migrate()
+                unless_done.pop_all()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"The record {path} can't be used: {error}",

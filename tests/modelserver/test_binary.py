@@ -97,6 +97,11 @@ class Claude:
         self.ask(prompt)
         return self.until("result")[-1]
 
+    def interrupt(self) -> None:
+        asked = {"subtype": "interrupt"}
+        self.write({"type": "control_request", "request_id": "r1", "request": asked})
+        self.until("result")
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -106,15 +111,26 @@ class Claude:
             pipe.close()
 
 
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[ModelServer]:
     with serve_in_thread() as running:
         yield running
 
 
 @pytest.fixture
-def claude(server: ModelServer, tmp_path: Path, binary: str) -> Iterator[Claude]:
-    running = Claude(Path(binary), server.url, tmp_path)
+def server(model_server: ModelServer) -> ModelServer:
+    """The model server, which has been asked nothing yet."""
+    model_server.requests.clear()
+    model_server.aborted = 0
+    return model_server
+
+
+@pytest.fixture(scope="module")
+def claude(
+    model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory, binary: str
+) -> Iterator[Claude]:
+    """One process for all tests: what it is told in one is history in the next."""
+    running = Claude(Path(binary), model_server.url, tmp_path_factory.mktemp("claude"))
     yield running
     running.close()
 
@@ -128,18 +144,18 @@ class TestRealBinary:
         assert "not Claude" in claude.turn("remember 42")["result"]
         assert "**42**" in claude.turn("recall")["result"]
         assert [r.prompt for r in server.requests] == ["remember 42", "recall"]
-        assert server.requests[1].turns[0].prompt == "remember 42"
+        assert server.requests[1].turns[-2].prompt == "remember 42"
         assert all(r.auxiliary is None for r in server.requests)
         assert server.other == []
         assert server.requests[0].headers["x-api-key"] == "redacted"
 
     def test_memory_survives_compaction(self, server: ModelServer, claude: Claude) -> None:
         server.model = demo_model
-        claude.turn("remember 42")
+        claude.turn("remember seventeen")
         claude.turn("hello")
         claude.turn("/compact")
         assert server.requests[-1].auxiliary == "compact"
-        assert "**42**" in claude.turn("recall")["result"]
+        assert "seventeen" in claude.turn("recall")["result"]
 
     def test_a_tool_call_runs(self, server: ModelServer, claude: Claude) -> None:
         server.model = demo_model
@@ -174,6 +190,7 @@ class TestRealBinary:
         claude.ask("ask me a question")
         question = claude.until("control_request")[-1]
         assert question["request"]["tool_name"] == "AskUserQuestion"
+        claude.interrupt()
 
     def test_thinking_and_parallel_tools(self, server: ModelServer, claude: Claude) -> None:
         calls = [ToolUse("Bash", {"command": f"echo {name}"}) for name in ("one", "two")]
@@ -236,8 +253,6 @@ class TestRealBinary:
         server.model = Script([stall], default="recovered")
         claude.ask("go")
         server.wait_for_requests(1)
-        interrupt = {"subtype": "interrupt"}
-        claude.write({"type": "control_request", "request_id": "r1", "request": interrupt})
-        claude.until("result")
+        claude.interrupt()
         server.wait_for_aborted(1)
         assert claude.turn("again")["result"] == "recovered"

@@ -185,7 +185,7 @@ class TestManyFolds:
             parts += [150, prose(texts_of)]
         assert len(build(parts, [500]).segments) <= 45
 
-    @pytest.mark.parametrize("seed", range(20))
+    @pytest.mark.parametrize("seed", range(5))
     def test_half_a_million_characters_of_all_kinds_are_too(self, seed: int) -> None:
         random = Random(seed)
         parts: list[str | int] = []
@@ -231,6 +231,6 @@ class TestManyFolds:
     def test_what_is_rendered_grows_with_the_length_and_no_faster(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        short, long = self.drawn(monkeypatch, 20), self.drawn(monkeypatch, 200)
-        assert math.log10(long / short) <= 1.1
-        assert long <= 2 * 200 * 2500
+        short, long = self.drawn(monkeypatch, 10), self.drawn(monkeypatch, 80)
+        assert math.log(long / short, 8) <= 1.1
+        assert long <= 2 * 80 * 2500

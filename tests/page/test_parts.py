@@ -60,16 +60,16 @@ class TestLines:
         data = bundle("<p>a</p>", "a")
         assert data == {"text/html": markdown.wrap("<p>a</p>"), "text/plain": "a"}
 
-    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-    def test_a_small_line_is_safe(self, text: str) -> None:
-        shown = small(visible(text))
-        inside = re.fullmatch(r"<div style=[^>]*>(.*)</div>", shown, re.DOTALL)
-        assert inside
-        assert "<" not in inside[1]
+    def test_a_small_line_is_safe(self) -> None:
+        for text in HOSTILE.values():
+            shown = small(visible(text))
+            inside = re.fullmatch(r"<div style=[^>]*>(.*)</div>", shown, re.DOTALL)
+            assert inside, text
+            assert "<" not in inside[1]
 
-    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-    def test_the_title_of_a_fold_is_safe(self, text: str) -> None:
-        assert violations(fold(text, "")) == FOLD
+    def test_the_title_of_a_fold_is_safe(self) -> None:
+        for text in HOSTILE.values():
+            assert violations(fold(text, "")) == FOLD, text
 
     @pytest.mark.parametrize(
         ("text", "line"),

@@ -18,7 +18,7 @@ from ..notebooks.check import unreproduced
 from ..notebooks.file import read_notebook
 from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
 from ..page.text import visible, without_ansi
-from ..record import archive, cassette, garbage, leaks, queries
+from ..record import archive, cassette, garbage, leaks, places, queries
 from ..record.resume import store_path
 from ..record.store import Store
 from ..record.verify import store_faults
@@ -71,9 +71,9 @@ def export(options: argparse.Namespace) -> int:
     """Write the cassette of a notebook, unless it tells what is nobody else's business."""
     path = Path(options.notebook)
     notebook = read_notebook(path)
-    target = Path(options.output) if options.output else cassette.beside(path)
+    target = Path(options.output) if options.output else places.beside(path)
     store = existing(options.store or store_path())
-    for there in cassette.found(str(path)):
+    for there in places.found(str(path)):
         with contextlib.suppress(StoreError):  # what is damaged is written anew
             cassette.load(store, cassette.text_of(there))
     stand = queries.stand_of(store, _paths(path))
@@ -193,7 +193,7 @@ def _verdict(faults: Iterable[str], sound: str) -> int:
 
 def _sources(options: argparse.Namespace, notebook: Path) -> Sources:
     store = existing(options.store or store_path())
-    texts = [cassette.text_of(path) for path in cassette.found(str(notebook))]
+    texts = [cassette.text_of(path) for path in places.found(str(notebook))]
     return Sources(store, taped(texts))
 
 

@@ -32,9 +32,8 @@ from ..turns import budget, identity
 from ..turns.outcome import failure
 from ..turns.tape import Tape, events
 from ..turns.turn import Clock, Turn
-from . import misses, stall
+from . import stall
 from .position import Standing
-from .replay import RecordedTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,11 +125,15 @@ class Conversation(Standing):
         )
         found = self.record.find(key)
         if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
+            from . import misses
+
             raise misses.explained(self.record, before, prompt, settings, mode=self.mode)
         return found
 
     async def _replay(self, prompt: Prompt, at: int, show: Callable[[Event], None]) -> Turn:
         """Play a recorded turn by the code that reads a live one, and stand on it."""
+        from .replay import RecordedTransport
+
         before = self.before(prompt.cell_id)
         node, recording = self.record.recording(at, prompt.cell_id)
         turn = Turn(

@@ -9,28 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..cells import attachments, parameters
-from ..cells import completion as editing
-from ..cells.magics import registry
 from ..claude.events import Decided, ToolResult
 from ..claude.frames import whole
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
-from ..page.console import ConsolePage
-from ..page.markdown import render as markdown
-from ..page.notebook import NotebookPage
-from ..page.parts import error_lines, footer
-from ..questions import buttons, decide, stdin
 from ..turns.prompt import Prompt
 from ..turns.settings import RESTRICTED_LOCKS
 from .output import CellOutput
+from .preload import preload
 from .startup import NOTEBOOK_ENV
 from .traits import ConfiguredKernel
 
 if TYPE_CHECKING:
+    from ..cells.magics import registry
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
     from ..page.base import Page
+    from ..questions import decide
     from ..turns.turn import Turn
 
 CLOSE_S = 6.0
@@ -140,6 +135,9 @@ class HotClaudeKernel(ConfiguredKernel):
     ) -> Frame:
         if self._refused is not None:
             raise self._refused
+        from ..cells import parameters
+        from ..cells.magics import registry
+
         lines, text = registry.split(code)
         self._page = page = _page(output, cell_id, allow_stdin)
         # Before any line moves in the tree: it must be this notebook's.
@@ -167,6 +165,8 @@ class HotClaudeKernel(ConfiguredKernel):
         return reply
 
     def _prompt(self, text: str, images: list[str], cell_id: str | None) -> Prompt:
+        from ..cells import attachments
+
         folder = Path(self.conversation.settings.cwd or Path.cwd())
         text, attached = attachments.collect(text, folder, images)
         return Prompt(text=whole(text), cell_id=cell_id, attachments=attached)
@@ -198,6 +198,8 @@ class HotClaudeKernel(ConfiguredKernel):
         return turn
 
     def _foot(self, turn: Turn, page: Page) -> None:
+        from ..page.parts import footer
+
         numbers = footer(turn, dollars=turn.priced) if self.footer else ""
         page.footer(numbers, turn.about)
 
@@ -239,6 +241,8 @@ class HotClaudeKernel(ConfiguredKernel):
         self, page: Page, prompt: Prompt, parent: Frame, allow_stdin: bool
     ) -> decide.Asker | None:
         """Return the best way to ask in this front end, `None` where there is none."""
+        from ..questions import buttons, stdin
+
         if prompt.cell_id is not None:
             return buttons.ButtonAsker(page.ask, page.asked)
         if allow_stdin:
@@ -251,6 +255,8 @@ class HotClaudeKernel(ConfiguredKernel):
         one_at_a_time = asyncio.Lock()
 
         async def permit(request: PermissionRequest) -> Frame:
+            from ..questions import decide
+
             # This runs in the context of the process's reader; its widgets belong to the cell.
             self._shell_parent.set(self.executing or {})
             async with one_at_a_time:
@@ -301,6 +307,8 @@ class HotClaudeKernel(ConfiguredKernel):
         }
 
     def _error(self, output: CellOutput, error: HotClaudeError) -> Frame:
+        from ..page.parts import error_lines
+
         lines = error_lines(error)
         content = {
             "ename": type(error).__name__,
@@ -315,7 +323,7 @@ class HotClaudeKernel(ConfiguredKernel):
     def start(self) -> None:
         """Take over the process as soon as the loop runs, and load what the first answer needs."""
         super().start()
-        threading.Thread(target=markdown.preload, daemon=True, name="preload").start()
+        threading.Thread(target=preload, daemon=True, name="preload").start()
         self.io_loop.add_callback(self._begin)
 
     def _begin(self) -> None:
@@ -345,6 +353,8 @@ class HotClaudeKernel(ConfiguredKernel):
 
     async def do_complete(self, code: str, cursor_pos: int | None) -> Frame:
         """Complete `%` lines and their values, `/commands` and `@files`."""
+        from ..cells import completion as editing
+
         at = len(code) if cursor_pos is None else cursor_pos
         completion = editing.complete(code, at, self.conversation)
         return {
@@ -359,12 +369,16 @@ class HotClaudeKernel(ConfiguredKernel):
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> Frame:
         """Say what the `%` line or `/command` under the cursor does."""
+        from ..cells import completion as editing
+
         text = editing.describe(code, cursor_pos, self.conversation)
         data = {"text/plain": text} if text else {}
         return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
 
     async def do_is_complete(self, code: str) -> Frame:
         """Tell a console whether the prompt may be sent."""
+        from ..cells import completion as editing
+
         status = editing.completeness(code)
         return {"status": status} | ({"indent": ""} if status == "incomplete" else {})
 
@@ -381,6 +395,8 @@ class HotClaudeKernel(ConfiguredKernel):
         unique: bool = False,
     ) -> Frame:
         """Return cells of this kernel's life."""
+        from ..cells import completion as editing
+
         wanted = editing.HistoryQuery(
             kind=hist_access_type,
             session=session,
@@ -395,8 +411,11 @@ class HotClaudeKernel(ConfiguredKernel):
         return {"status": "ok", "history": history}
 
 
-def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> NotebookPage | ConsolePage:
+def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> Page:
     """Return the page for the front end: a console can be asked, but its cells have no ids."""
+    from ..page.console import ConsolePage
+    from ..page.notebook import NotebookPage
+
     return ConsolePage(output) if cell_id is None and allow_stdin else NotebookPage(output)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,20 @@ _SIGNATURES = (
     ("image/jpeg", b"\xff\xd8\xff"),
     ("image/gif", b"GIF8"),
 )
-_MENTION = re.compile(
-    r"(?<![\w@/])@(\"[^\"\n]+\"|(?:[^\s\"@]|(?<=\w)@)+\.(?:png|jpe?g|gif|webp)(?![\w/-]|\.\w))",
-    re.IGNORECASE,
-)
-_PASTED = re.compile(r"!?\[([^\]\n]*)\]\(data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=\s]+)\)")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+
+
+@cache  # few prompts need either pattern
+def _mention() -> re.Pattern[str]:
+    return re.compile(
+        r"(?<![\w@/])@(\"[^\"\n]+\"|(?:[^\s\"@]|(?<=\w)@)+\.(?:png|jpe?g|gif|webp)(?![\w/-]|\.\w))",
+        re.IGNORECASE,
+    )
+
+
+@cache
+def _image() -> re.Pattern[str]:
+    return re.compile(r"!?\[([^\]\n]*)\]\(data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=\s]+)\)")
 
 
 def collect(
@@ -55,7 +64,10 @@ def collect(
         found.append(read_image(name, folder))
         return f"[{name}]"
 
-    text = _MENTION.sub(mentioned, _PASTED.sub(pasted, text))
+    if ";base64," in text:
+        text = _image().sub(pasted, text)
+    if "@" in text:
+        text = _mention().sub(mentioned, text)
     if len(found) > MOST_IMAGES:
         raise UsageError(f"{len(found)} images are too many", hint=f"Send at most {MOST_IMAGES}.")
     return text, tuple(found)

@@ -7,11 +7,9 @@ hole in it is never sent. As long as no parameter is set, prompts are not templa
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -60,6 +58,8 @@ def known(name: str, names: Iterable[str], *, hint: str = "") -> str:
     names = list(names)
     if name in names:
         return name
+    import difflib
+
     near = difflib.get_close_matches(name, names, n=1)
     nearest = f"Did you mean {near[0]}? " if near else ""
     there = f"There are {listed(names)}." if names else "There are none."
@@ -71,6 +71,8 @@ def known(name: str, names: Iterable[str], *, hint: str = "") -> str:
 
 def of_line(argument: str) -> dict[str, Any]:
     """Return the values of a `%params` line, quoted as in a shell."""
+    import shlex
+
     try:
         words = shlex.split(argument)
     except ValueError as error:

@@ -17,7 +17,7 @@ from ..notebooks.check import unreproduced
 from ..notebooks.file import read_notebook, write, write_notebook
 from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
 from ..page.text import visible, without_ansi
-from ..record import archive, cassette, garbage, leaks, queries
+from ..record import archive, cassette, garbage, leaks, places, queries
 from ..record.resume import store_path
 from ..record.store import Store
 from ..record.verify import store_faults
@@ -70,9 +70,9 @@ def export(options: argparse.Namespace) -> int:
     """Write the cassette of a notebook, unless it tells what is nobody else's business."""
     path = Path(options.notebook)
     notebook = read_notebook(path)
-    target = Path(options.output) if options.output else cassette.beside(path)
+    target = Path(options.output) if options.output else places.beside(path)
     with closing(existing(options.store or store_path())) as store:
-        for there in cassette.found(str(path)):
+        for there in places.found(str(path)):
             with suppress(StoreError):  # what is damaged is written anew
                 cassette.load(store, cassette.text_of(there))
         stand = queries.stand_of(store, _paths(path))
@@ -189,7 +189,7 @@ def _verdict(faults: Iterable[str], sound: str) -> int:
 
 @contextmanager
 def _sources(options: argparse.Namespace, notebook: Path) -> Iterator[Sources]:
-    texts = [cassette.text_of(path) for path in cassette.found(str(notebook))]
+    texts = [cassette.text_of(path) for path in places.found(str(notebook))]
     with closing(existing(options.store or store_path())) as store:
         yield Sources(store, taped(texts))
 

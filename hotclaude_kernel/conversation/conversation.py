@@ -21,10 +21,9 @@ from ..pool.warm import Limits, Place
 from ..record.notebook import Record
 from ..turns import budget
 from ..turns.turn import Turn
-from . import misses, settings
+from . import settings
 from .live import Live, dollars
 from .position import Position
-from .replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from ..turns.tree import Branches
     from .live import Permit
     from .position import Asking
+    from .replay import Replay
 
 KEPT_TURNS = 30  # of which the events stay in memory; the record has those of all
 
@@ -207,6 +207,8 @@ class Conversation:
             return None
         found = self.record.find(asking.key.turn)
         if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
+            from . import misses  # for a miss only
+
             before, asked = asking.before, asking.settings
             raise misses.explained(self.record, before, prompt, asked, mode=self.mode)
         return found
@@ -215,6 +217,8 @@ class Conversation:
         self, prompt: Prompt, asking: Asking, node: str, show: Callable[[Event], None]
     ) -> Turn:
         """Play a recorded turn to the page that shows live ones, and stand on it."""
+        from .replay import Replay  # for a replayed turn only
+
         of = self.record.recorded(node, prompt.cell_id)
         turn = self._new_turn(prompt, asking, replayed=True)
         turn.priced = of.priced
@@ -309,9 +313,7 @@ class Conversation:
     @property
     def running(self) -> bool:
         """Whether a turn is being answered, or replayed."""
-        return isinstance(self._asking, Replay) or (
-            isinstance(self._asking, Live) and self._asking.running
-        )
+        return self._asking is not None and self._asking.running
 
     @property
     def session_id(self) -> str:
@@ -393,11 +395,8 @@ class Conversation:
 
     async def interrupt(self) -> None:
         """Stop the running turn, if there is one; the process and what was said so far stay."""
-        match self._asking:
-            case Replay() as replay:
-                replay.interrupt()
-            case Live() as live:
-                await live.interrupt()
+        if self._asking is not None:
+            await self._asking.interrupt()
 
     async def sweep(self) -> None:
         """End what kernels that are no more have left running."""

@@ -144,13 +144,11 @@ class Live:
         self._take(decided)
         return decision
 
-    async def interrupt(self) -> bool:
-        """Stop the turn; return whether it was running. What was said so far stays."""
-        if self._warm is None or not self._warm.session.busy:
-            return False
-        self._asked_to_stop = True
-        await self._stop(self._warm.session)
-        return True
+    async def interrupt(self) -> None:
+        """Stop the turn, if it is running. What was said so far stays."""
+        if self._warm is not None and self.running:
+            self._asked_to_stop = True
+            await self._stop(self._warm.session)
 
     @property
     def running(self) -> bool:

@@ -62,7 +62,12 @@ class Replay:
         turn.end("ok")
         return turn
 
-    def interrupt(self) -> None:
+    @property
+    def running(self) -> bool:
+        """Whether it can be stopped: at any time."""
+        return True
+
+    async def interrupt(self) -> None:
         """Stop the playing."""
         self._stopped.set()
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..cells import completion
-from ..cells.run import Cell, Cells
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
-from ..page.console import ConsolePage
-from ..page.markdown import render as markdown
-from ..page.notebook import NotebookPage
-from ..page.parts import error_lines
-from ..questions import buttons, stdin
 from ..turns.settings import RESTRICTED_LOCKS
 from .output import CellOutput
+from .preload import preload
 from .startup import NOTEBOOK_ENV
 from .traits import ConfiguredKernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..cells.completion import Ran
+    from ..cells.run import Cell, Cells
     from ..claude.frames import Frame
     from ..page.base import Page
     from ..questions.decide import Asker
+
+# What only a cell needs is imported where it is used, and loaded by `preload`: a start does not
+# wait for it.
 
 CLOSE_S = 6.0
 
@@ -64,17 +64,23 @@ class HotClaudeKernel(ConfiguredKernel):
         )
         if self.restricted:
             self.conversation.position.locked = RESTRICTED_LOCKS
-        self.cells = Cells(self.conversation, footer=self.footer)
         self._refused: UsageError | None = None  # a configuration that no cell can run under
         try:
             self.conversation.mode, self.conversation.pace = self.mode(), self.playing()
         except UsageError as error:
             self._refused = error
-        self._history: list[completion.Ran] = []
+        self._history: list[Ran] = []
         self._work: asyncio.Task[Frame] | None = None
         self._reply: asyncio.Future[Frame] | None = None
         self._output: CellOutput | None = None
         self._page: Page | None = None
+
+    @cached_property
+    def cells(self) -> Cells:
+        """What runs cells."""
+        from ..cells.run import Cells
+
+        return Cells(self.conversation, footer=self.footer)
 
     # --- a cell ------------------------------------------------------------------------------
 
@@ -101,6 +107,8 @@ class HotClaudeKernel(ConfiguredKernel):
         if threading.current_thread() is not threading.main_thread():
             error = UsageError("Cells can't run in a subshell: a conversation has one order")
             return self._error(output, error)
+        from ..cells.run import Cell
+
         cell = Cell(code=code, id=cell_id, client=_client(parent))
         page = _page(output, cell_id, allow_stdin)
         asker = self._asker(page, parent, cell_id, allow_stdin)
@@ -137,6 +145,8 @@ class HotClaudeKernel(ConfiguredKernel):
         self, page: Page, parent: Frame, cell_id: str | None, allow_stdin: bool
     ) -> Asker | None:
         """Return the best way to ask in this front end, `None` if there is none."""
+        from ..questions import buttons, stdin
+
         if cell_id is not None:
             return buttons.ButtonAsker(page.ask, page.asked, enter=self._enter_cell)
         if allow_stdin:
@@ -185,6 +195,8 @@ class HotClaudeKernel(ConfiguredKernel):
         }
 
     def _error(self, output: CellOutput, error: HotClaudeError) -> Frame:
+        from ..page.parts import error_lines
+
         lines = error_lines(error)
         content = {
             "ename": type(error).__name__,
@@ -199,7 +211,7 @@ class HotClaudeKernel(ConfiguredKernel):
     def start(self) -> None:
         """Take over the process as soon as the loop runs, and load what the first answer needs."""
         super().start()
-        threading.Thread(target=markdown.preload, daemon=True, name="preload").start()
+        threading.Thread(target=preload, daemon=True, name="preload").start()
         self.io_loop.add_callback(self._begin)
 
     def _begin(self) -> None:
@@ -230,6 +242,8 @@ class HotClaudeKernel(ConfiguredKernel):
     async def do_complete(self, code: str, cursor_pos: int | None) -> Frame:
         """Complete `%` lines and their values, `/commands` and `@files`."""
         at = len(code) if cursor_pos is None else cursor_pos
+        from ..cells import completion
+
         found = completion.complete(code, at, self.conversation)
         return {
             "status": "ok",
@@ -243,12 +257,16 @@ class HotClaudeKernel(ConfiguredKernel):
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> Frame:
         """Say what the `%` line or `/command` under the cursor does."""
+        from ..cells import completion
+
         text = completion.describe(code, cursor_pos, self.conversation)
         data = {"text/plain": text} if text else {}
         return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
 
     async def do_is_complete(self, code: str) -> Frame:
         """Tell a console whether the prompt may be sent."""
+        from ..cells import completion
+
         status = completion.completeness(code)
         return {"status": status} | ({"indent": ""} if status == "incomplete" else {})
 
@@ -265,6 +283,8 @@ class HotClaudeKernel(ConfiguredKernel):
         unique: bool = False,
     ) -> Frame:
         """Return cells of this kernel's life."""
+        from ..cells import completion
+
         wanted = completion.HistoryQuery(
             kind=hist_access_type,
             session=session,
@@ -284,6 +304,9 @@ def _client(request: Frame) -> str:
     return str(request["header"].get("session", ""))
 
 
-def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> NotebookPage | ConsolePage:
+def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> Page:
     """Return the page for the front end: a console can be asked, but its cells have no ids."""
+    from ..page.console import ConsolePage
+    from ..page.notebook import NotebookPage
+
     return ConsolePage(output) if cell_id is None and allow_stdin else NotebookPage(output)

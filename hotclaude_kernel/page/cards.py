@@ -6,7 +6,6 @@ decision, by the cards of a subagent, and by the result. It is drawn anew only w
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -326,6 +325,8 @@ def _patch(hunks: list[Frame], path: str) -> str:
 
 
 def _diff(edit: Frame, path: str) -> str:
+    import difflib  # takes 2 ms, and few calls are edits
+
     old, new = str(edit["old_string"]), str(edit.get("new_string", ""))
     name = visible(path)
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), name, name, lineterm="")

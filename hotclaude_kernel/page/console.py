@@ -6,13 +6,13 @@ import uuid
 from typing import TYPE_CHECKING
 
 from .base import Output, Page
-from .cards import Card
 from .parts import Data, first_line, report_bundle
 from .text import without_ansi
 from .throttle import UPDATE_S, Throttle
 
 if TYPE_CHECKING:
     from ..claude.events import Block, ToolResult
+    from .cards import Card
 
 
 class ConsolePage(Page):
@@ -52,6 +52,8 @@ class ConsolePage(Page):
 
     def tool_started(self, block: Block) -> None:
         """Write the call as a line."""
+        from .cards import Card  # few answers use a tool
+
         card = Card(block)
         self._cards[str(block.content.get("id", ""))] = card
         self._line(f"[{card.line}]")
@@ -64,6 +66,8 @@ class ConsolePage(Page):
     def nested(self, block: Block) -> None:
         """Write a subagent's calls as lines."""
         if block.kind == "tool_use":
+            from .cards import Card
+
             self._line(f"[  {Card(block).line}]")
 
     def asking(self, tool_use_id: str) -> None:

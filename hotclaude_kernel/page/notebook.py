@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 from ..claude.frames import whole
 from .base import Output, Page
-from .cards import Card
 from .document import Aside, Document, Mark, Piece, Segment
 from .markdown import render as markdown
 from .parts import Data, bundle, fold, literal, report_bundle, small
-from .sections import MOST_CHARACTERS, Prose
 from .text import visible
 from .throttle import UPDATE_S, Throttle
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..claude import frames
     from ..claude.events import Block, ToolResult
+    from .cards import Card
 
 EMPTY: Data = {"text/html": ""}
 # The live segment's size at which updates begin to slow down.
@@ -109,6 +108,8 @@ class NotebookPage(Page):
 
     def tool_started(self, block: Block) -> None:
         """Show the call as a card, which is completed when its result comes."""
+        from .cards import Card  # few answers use a tool
+
         card = Card(block)
         self._cards[str(block.content.get("id", ""))] = card
         self._status = ""
@@ -119,6 +120,9 @@ class NotebookPage(Page):
         parent = self._cards.get(block.parent or "")
         if parent is None or block.kind not in ("text", "tool_use"):
             return
+        from .cards import Card
+        from .sections import Prose
+
         child: Piece
         if block.kind == "tool_use":
             child = self._cards[str(block.content.get("id", ""))] = Card(block)
@@ -131,6 +135,8 @@ class NotebookPage(Page):
     def tool_ended(self, result: ToolResult) -> None:
         """Complete the call's card, wherever it stands."""
         if card := self._cards.get(result.tool_use_id):
+            from .sections import MOST_CHARACTERS
+
             card.end(result)
             self._redraw(card, min(len(result.text), MOST_CHARACTERS))
 

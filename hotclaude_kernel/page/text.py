@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import cache
 
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
 BIDI = r"\u202a-\u202e\u2066-\u2069"
@@ -37,24 +38,28 @@ def escape(text: str) -> str:
     return html.escape(text, quote=True)
 
 
-_ANSI = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"  # titles, links; none begins inside another
-    r"[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-Z\\^-~]"
-)
+@cache  # this one and the next take milliseconds to compile, and plain labels need neither
+def _ansi() -> re.Pattern[str]:
+    return re.compile(
+        r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
+        r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"  # titles, links; none begins inside another
+        r"[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"
+        r"|\x1b[ -/]*[0-Z\\^-~]"
+    )
 
 
-#: Kept in a label: a flag's tags, a joiner between two non-ASCII signs, the selector of a sign.
-_LABEL = re.compile(
-    r"\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
-    r"|(?<=[^\x00-\xbf\u2000-\u206f])[\u200c\u200d](?=[^\x00-\xbf\u2000-\u206f])"
-    r"|(?<=[^\x00-\xa8\u2000-\u206f])[\ufe00-\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)"
-    r"|(?<=[\u3400-\u9fff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
-    f"|([\\t\\r\\n{CONTROL}{BIDI}{TAGS}\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u2028\u2029\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
-    "\U000e0100-\U000e01ef])"
-)
+@cache
+def _label() -> re.Pattern[str]:
+    # Kept: a flag's tags, a joiner between two non-ASCII signs, the selector of a sign.
+    return re.compile(
+        r"\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+        r"|(?<=[^\x00-\xbf\u2000-\u206f])[\u200c\u200d](?=[^\x00-\xbf\u2000-\u206f])"
+        r"|(?<=[^\x00-\xa8\u2000-\u206f])[\ufe00-\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)"
+        r"|(?<=[\u3400-\u9fff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
+        f"|([\\t\\r\\n{CONTROL}{BIDI}{TAGS}\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+        "\u200b-\u200f\u2028\u2029\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+        "\U000e0100-\U000e01ef])"
+    )
 
 
 def visible(text: str) -> str:
@@ -63,10 +68,12 @@ def visible(text: str) -> str:
     >>> visible("a\u202egpj.exe")
     'a⟨U+202E⟩gpj.exe'
     """
-    bare = _ANSI.sub("", text)
-    return _LABEL.sub(lambda match: spell(match[1]) if match[1] else match[0], bare)
+    if text.isascii() and text.isprintable():
+        return text
+    bare = _ansi().sub("", text)
+    return _label().sub(lambda match: spell(match[1]) if match[1] else match[0], bare)
 
 
 def without_ansi(text: str) -> str:
     """Returns text of many lines, tamed, after its terminal escapes are taken out."""
-    return tame(_ANSI.sub("", text))
+    return tame(_ansi().sub("", text))

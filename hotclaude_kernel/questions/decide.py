@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from ..claude.events import Block
-from ..page.cards import Card
 from ..page.markdown import render as markdown
 from ..page.text import escape, visible
 from ..values import Value
@@ -20,6 +18,7 @@ from ..values import Value
 if TYPE_CHECKING:
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
+    from ..page.cards import Card
 
 NOBODY = "Nobody can be asked in this notebook run."
 
@@ -76,6 +75,9 @@ async def decide(
 
 def card_of(request: PermissionRequest) -> Card:
     """Return a card for a request whose tool use the page has not shown."""
+    from ..claude.events import Block
+    from ..page.cards import Card
+
     content = {"name": request.tool_name, "input": request.tool_input, "id": request.tool_use_id}
     card = Card(Block(uuid="", message_id="", kind="tool_use", content=content))
     card.wait()

@@ -14,7 +14,6 @@ import math
 import re
 from dataclasses import asdict, fields, replace
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..claude.events import Usage
@@ -30,32 +29,19 @@ from . import archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
     from typing import NoReturn
 
     from .store import Store
 
     Line = dict[str, Any]
 
-SUFFIX = ".hotclaude.jsonl"
 VERSION = 1
 HEADER = {"hotclaude": "cassette", "v": VERSION}
 STATUSES = ("ok", "error", "interrupted")
 MOST = 2**53  # the largest number that every reader of JSON tells from the next one
 MACHINE = "cwd"  # the setting that means something on one machine only
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def beside(notebook: Path) -> Path:
-    """Return where the cassette of a notebook lies."""
-    return notebook.with_name(f"{notebook.stem}{SUFFIX}")
-
-
-def found(notebook: str | None) -> list[Path]:
-    """Return the cassettes of a notebook: the one beside it, or all here if it is not known."""
-    if notebook is None:
-        return sorted(Path.cwd().glob(f"*{SUFFIX}"))
-    path = beside(Path(notebook))
-    return [path] if path.is_file() else []
 
 
 def text_of(path: Path) -> str:

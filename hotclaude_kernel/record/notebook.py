@@ -282,11 +282,13 @@ class Record:
         return found
 
     def _load_cassettes(self) -> None:
-        from . import cassette
+        from . import places
 
-        paths = cassette.found(self.path)
+        paths = places.found(self.path)
         self.kept |= bool(paths) and self.path is not None  # else they may be of other notebooks
         for path in paths:
+            from . import cassette  # takes 4 ms, and most notebooks have none
+
             try:
                 cassette.load(self.store, cassette.text_of(path))
             except StoreError as error:

@@ -1,22 +1,20 @@
-"""The `%` lines by name: finding one, carrying it out, its help, the values it takes.
+"""The `%` lines at the top of a cell: settings and questions about the session.
 
-`cells.lines` cuts a cell into such lines. Each magic is one function of the conversation and the
-line's argument, in the module of its subject (`settings`, `tree`, `status`); its docstring is its
-help.
+`split` cuts a cell into such lines and the prompt below them. Each magic is one function of the
+conversation and the line's argument; its docstring is its help.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from ...conversation.modes import MODES, RERUNS
 from ...errors import UsageError
 from ...page.words import listed
 from ...turns.settings import EFFORTS, PERMISSION_MODES
 from ..lines import Line, split
-from . import settings, status, tree
 from .answer import DEFAULT, Answer
 
 if TYPE_CHECKING:
@@ -31,14 +29,17 @@ async def run(line: Line, conversation: Conversation) -> Answer:
     if line.ask:
         return Answer(page=help_text(line.name, cell=line.body is not None))
     if line.body is not None:
-        return await CELL_MAGICS[line.name](conversation, line.argument, line.body)
+        run_cell = cast("CellMagic", _function(CELL_MAGICS[line.name]))
+        return await run_cell(conversation, line.argument, line.body)
     return await find(line.name)(conversation, line.argument)
 
 
 def find(name: str) -> Magic:
     """Return the magic of this name. Raises `UsageError` with the nearest one if there is none."""
-    if magic := MAGICS.get(name.replace("_", "-")):
-        return magic
+    if where := MAGICS.get(name.replace("_", "-")):
+        return cast("Magic", _function(where))
+    import difflib
+
     near = difflib.get_close_matches(name, MAGICS, n=1)
     hint = f"Did you mean %{near[0]}? " if near else ""
     raise UsageError(
@@ -48,13 +49,21 @@ def find(name: str) -> Magic:
     )
 
 
+def _function(where: str) -> object:
+    """Return what a table names; few cells have a `%` line, and a module costs a millisecond."""
+    module, _, name = where.partition(".")
+    return getattr(import_module(f".{module}", __package__), name)
+
+
 def help_text(name: str, *, cell: bool = False) -> str:
     """Return the help of a magic, or of a cell magic."""
-    return inspect.getdoc(CELL_MAGICS[name] if cell else find(name)) or ""
+    return inspect.getdoc(_function(CELL_MAGICS[name]) if cell else find(name)) or ""
 
 
 def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
     """Return the values that a magic takes, for completion; none if it takes any text."""
+    from . import settings  # for the editor only
+
     match name.replace("_", "-"):
         case "model":
             return (DEFAULT, *settings.model_names(conversation))
@@ -67,8 +76,8 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
         case "checkout":
             return tuple(conversation.branches.branches)
         case "goto":
-            known = conversation.branches
-            return ("start", *known.checkpoints, *known.branches)
+            tree = conversation.branches
+            return ("start", *tree.checkpoints, *tree.branches)
         case "rerun":
             return RERUNS
         case "record":
@@ -93,36 +102,37 @@ async def help_(conversation: Conversation, argument: str) -> Answer:
     )
 
 
-MAGICS: dict[str, Magic] = {
-    "model": settings.model,
-    "effort": settings.effort,
-    "system": settings.system,
-    "cwd": settings.cwd,
-    "tools": settings.tools,
-    "permission-mode": settings.permission_mode,
-    "attach": settings.attach,
-    "params": settings.params,
-    "record": settings.record,
-    "tree": tree.tree,
-    "branches": tree.branches,
-    "goto": tree.goto,
-    "fork": tree.fork,
-    "checkout": tree.checkout,
-    "checkpoint": tree.checkpoint,
-    "rerun": tree.rerun,
-    "rewind-files": tree.rewind_files,
-    "new": tree.new,
-    "compact": tree.compact,
-    "aside": tree.aside,
-    "context": status.context,
-    "budget": status.budget_,
-    "pool": status.pool,
-    "status": status.status,
-    "clear": settings.clear,
-    "help": help_,
+# Where each stands: a module of this room, and its function.
+MAGICS: dict[str, str] = {
+    "model": "settings.model",
+    "effort": "settings.effort",
+    "system": "settings.system",
+    "cwd": "settings.cwd",
+    "tools": "settings.tools",
+    "permission-mode": "settings.permission_mode",
+    "attach": "settings.attach",
+    "params": "settings.params",
+    "record": "settings.record",
+    "tree": "tree.tree",
+    "branches": "tree.branches",
+    "goto": "tree.goto",
+    "fork": "tree.fork",
+    "checkout": "tree.checkout",
+    "checkpoint": "tree.checkpoint",
+    "rerun": "tree.rerun",
+    "rewind-files": "tree.rewind_files",
+    "new": "tree.new",
+    "compact": "tree.compact",
+    "aside": "tree.aside",
+    "context": "status.context",
+    "budget": "status.budget_",
+    "pool": "status.pool",
+    "status": "status.status",
+    "clear": "settings.clear",
+    "help": "registry.help_",
 }
 
-CELL_MAGICS: dict[str, CellMagic] = {
-    "params": settings.params_cell,
-    "refresh": settings.refresh_cell,
+CELL_MAGICS: dict[str, str] = {
+    "params": "settings.params_cell",
+    "refresh": "settings.refresh_cell",
 }

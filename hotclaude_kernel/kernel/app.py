@@ -31,6 +31,13 @@ class HotClaudeApp(IPKernelApp):
         """Whether this ipykernel binds by the method that we extend; it is a private one."""
         return hasattr(IPKernelApp, "_try_bind_socket")
 
+    def _ip_default(self) -> str:
+        """Return where to listen, which the connection file says better.
+
+        The base class asks all the same, and loads psutil (20 ms) to find another name for this.
+        """
+        return "127.0.0.1" if self.transport == "tcp" else str(super()._ip_default())
+
     def _try_bind_socket(self, s: Any, port: int) -> int:
         """Take the port over, where `main` listens on it already."""
         if port in self.listening:

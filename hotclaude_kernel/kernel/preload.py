@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
+# Colours take longer than all the rest, and the first word needs none.
+COLOURS_AFTER_S = 1.0
+
 
 def preload() -> None:
     """Load it; a thread of the kernel's start does.
@@ -13,4 +18,6 @@ def preload() -> None:
     from ..page.markdown import render
     from ..questions import buttons, stdin  # noqa: F401
 
+    render.render("`warm`")
+    time.sleep(COLOURS_AFTER_S)
     render.preload()

@@ -88,7 +88,7 @@ LATE = {
     "record.archive", "record.cassette", "record.garbage", "record.leaks", "record.queries",
     "record.verify",
 }  # fmt: skip
-LATE_OF_OTHERS = {"difflib", "ipywidgets", "statistics"}
+LATE_OF_OTHERS = {"difflib", "ipywidgets", "psutil", "statistics"}
 
 #: Modules of the standard library that `subprocess` and ours bring along before the spawn, at the
 #: most; Python's versions differ by some.

@@ -6,7 +6,6 @@ URL on loopback.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotclaude_kernel.claude.launch import find_claude
+from tests.support.environment import isolated_env
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,18 +34,7 @@ class Arena:
     def env(self, name: str) -> dict[str, str]:
         """Return the whole environment of one contender, with a home of its own."""
         home = self.folder / name
-        (home / "work").mkdir(parents=True, exist_ok=True)
-        return {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-            "HOME": str(home),
-            "LANG": "C.UTF-8",
-            "CLAUDE_CONFIG_DIR": str(home / ".claude"),
-            "ANTHROPIC_API_KEY": "dummy",
-            "ANTHROPIC_BASE_URL": self.url,
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "HOTCLAUDE_CLI": self.binary,
-            "IPYTHONDIR": str(home / ".ipython"),
-            "JUPYTER_CONFIG_DIR": str(home / ".jupyter"),
+        return isolated_env(home, self.url, self.binary) | {
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
             "HOTCLAUDE_RECORD": "all",  # a turn that was asked in an earlier round is asked again
         }

@@ -15,7 +15,7 @@ from .tree import POLL_S, TURNS, ask, resume_raw, tell, told_raw
 
 if TYPE_CHECKING:
     from .arena import Arena
-    from .frontend import Notebook
+    from .frontend import File
     from .numbers import Samples
 
 IDLE_S = 0.5
@@ -59,7 +59,7 @@ def restart(arena: Arena, samples: Samples, runs: int) -> None:
             samples.add_all("ours", ours)
 
 
-def _restart(arena: Arena, notebook: Notebook) -> dict[str, float]:
+def _restart(arena: Arena, notebook: File) -> dict[str, float]:
     word, cell = new_word(), Cell()
     with open_frontend(arena, "ours", notebook=notebook) as front:
         ready = front.ready()

@@ -39,7 +39,7 @@ def replay(arena: Arena, samples: Samples, runs: int) -> None:
     for _ in range(runs):
         with open_frontend(arena, "ours", notebook=notebook) as front:
             front.ready()
-            front.run("%record none")
+            front.told("%record none")
             for cell_id, word in zip(notebook.cells, words, strict=True):
                 replayed = _time(front, f"say {word}", cell_id)
                 samples.add("ours replayed: send to idle", replayed)

@@ -92,7 +92,7 @@ def _stretch(arena: Arena, front: Frontend, pipe: Pipe, first: int, last: int) -
         first=first,
         last=last,
         processes=len(children),
-        replaced=int(WORN.findall(front.run("%pool").plain)[0]),
+        replaced=int(WORN.findall(front.told("%pool").plain)[0]),
         kernel_rss_mb=kernel["rss"],
         kernel_pss_mb=kernel["pss"],
         claude_rss_mb=max(map(_rss_mb, children)),

@@ -86,7 +86,7 @@ def wait_for_pool(front: Frontend, stands: str, count: int = 1) -> None:
     """Wait until so many processes stand there, as `%pool` tells it, and have come to rest."""
     until = time.monotonic() + DEADLINE_S
     while time.monotonic() < until:
-        rows = POOL_ROW.findall(front.run("%pool").plain)
+        rows = POOL_ROW.findall(front.told("%pool").plain)
         if sum(row.startswith(stands) for row in rows) >= count:
             time.sleep(SETTLED_S)
             return
@@ -148,7 +148,7 @@ def _switch(arena: Arena) -> dict[str, dict[str, float]]:
 def _switch_to_ready(arena: Arena) -> dict[str, float]:
     with open_frontend(arena, "ours", notebook=(notebook := new_notebook(arena, TURNS))) as front:
         _grow_two(front, notebook.cells)
-        front.run("%branches")
+        front.told("%branches")
         wait_for_pool(front, HELD, 2)
         return ask(front, line="%checkout branch-1")
 

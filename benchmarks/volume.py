@@ -66,7 +66,7 @@ def _count(arena: Arena, front: Frontend, prompt: str) -> Volume:
         characters=_characters(cell),
         messages=len(cell.messages),
         size_bytes=cell.size_bytes,
-        outputs=cell.outputs,
+        outputs=len(cell.saved),
         cpu_s=machine.cpu_s(front.pid) - cpu,
         seconds=seconds,
         raw_seconds=_raw_seconds(arena, prompt) if prompt in AT_ONCE else 0.0,

@@ -1,24 +1,26 @@
 """Make branches.ipynb: a conversation whose third cell is edited, and which goes on two ways.
 
-`python examples/make_branches.py` runs the real binary on the demonstration model, in a throw-away
+`python -m examples.make_branches` runs the real binary on the demonstration model, in a throw-away
 home. A saved notebook holds one version of a cell; so here the edited cell stands below the first
 six as a cell of its own. It is run under the third cell's id, as a page runs an edited cell.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import socket
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from make_gallery import LANGUAGE, Kernel, environment
 
 from hotclaude_kernel.modelserver.demo import demo_model
 from hotclaude_kernel.modelserver.server import ModelServer
+from tests.support.frontend import open_notebook
+
+from .make_gallery import LANGUAGE, environment, run
 
 NOTEBOOK = Path(__file__).with_name("branches.ipynb")
 
@@ -51,15 +53,6 @@ the API has in its prompt cache holds."""
 ON = "## It goes on from there"
 BACK = "## And back on the branch that was left"
 
-Cell = Any
-
-
-def asked_under(cell: Cell, cell_id: str) -> Cell:
-    """Return the cell as a page would run it under another cell's id."""
-    other = copy.deepcopy(cell)
-    other.id = cell_id
-    return other
-
 
 def sent(request: Any) -> bytes:
     """Return what a request holds, without the last prompt and the marks of the cache."""
@@ -83,37 +76,35 @@ def main() -> None:
     def markdown(name: str, text: str) -> None:
         made.cells.append(nbformat.v4.new_markdown_cell(text, id=name))
 
-    with tempfile.TemporaryDirectory() as folder, ModelServer(demo_model).in_thread() as server:
-        kernel = Kernel(environment(Path(folder), server.url), "--HotClaudeKernel.footer=False")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        server = stack.enter_context(ModelServer(demo_model).in_thread())
+        env = environment(Path(folder), server.url)
+        page = stack.enter_context(open_notebook(env, "--HotClaudeKernel.footer=False"))
 
         def code(name: str, source: str, under: str = "") -> None:
             cell = nbformat.v4.new_code_cell(source, id=name)
-            run = asked_under(cell, under or name)
-            kernel.run(run, [])
-            cell.outputs = [output for output in run.outputs if output.data["text/html"]]
-            cell.execution_count = run.execution_count
+            # A page runs an edited cell under the id of the cell.
+            run(page, cell, cell_id=under or name)
             made.cells.append(cell)
 
-        try:
-            markdown("title", TITLE)
-            for name, prompt in PROMPTS.items():
-                code(name, prompt)
-            before = next(r for r in server.requests if r.prompt == PROMPTS["c3"])
-            markdown("edit", EDIT)
-            code("c3-edited", EDITED, under="c3")
-            after = next(r for r in server.requests if r.prompt == EDITED)
-            assert sent(before) == sent(after), "the history is another one"
-            markdown("same", SAME.format(size=len(sent(after))))
-            markdown("on", ON)
-            code("c7", "what did I ask you to remember so far?")
-            code("tree", "%tree")
-            markdown("back", BACK)
-            code("checkout", "%checkout branch-1")
-            code("c8", "what did I ask you to remember on this branch?")
-            code("tree-2", "%tree")
-            code("context", "%context")
-        finally:
-            kernel.close()
+        markdown("title", TITLE)
+        for name, prompt in PROMPTS.items():
+            code(name, prompt)
+        before = next(r for r in server.requests if r.prompt == PROMPTS["c3"])
+        markdown("edit", EDIT)
+        code("c3-edited", EDITED, under="c3")
+        after = next(r for r in server.requests if r.prompt == EDITED)
+        assert sent(before) == sent(after), "the history is another one"
+        markdown("same", SAME.format(size=len(sent(after))))
+        markdown("on", ON)
+        code("c7", "what did I ask you to remember so far?")
+        code("tree", "%tree")
+        markdown("back", BACK)
+        code("checkout", "%checkout branch-1")
+        code("c8", "what did I ask you to remember on this branch?")
+        code("tree-2", "%tree")
+        code("context", "%context")
     written = nbformat.writes(made)
     private = (folder, "/tmp/", "/work", str(Path.home()), socket.gethostname(), str(Path.cwd()))
     found = [word for word in private if word in written]

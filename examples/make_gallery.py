@@ -1,6 +1,6 @@
 """Writes gallery.ipynb: everything a cell can show, answered by a demonstration model.
 
-    python examples/make_gallery.py
+    python -m examples.make_gallery        from the root of the repository
 
 The real `claude` binary runs, in a home that is thrown away, and talks to a model on loopback. What
 a person would click is clicked here over the protocol, as a page does it.
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.manager import KernelManager
 
 from hotclaude_kernel.claude.launch import find_claude
 from hotclaude_kernel.modelserver.replies import Failure, Reply, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.modelserver.server import ModelServer
+from tests.support.environment import isolated_env
+from tests.support.frontend import Notebook, open_notebook
 
 NOTEBOOK = Path(__file__).with_name("gallery.ipynb")
 MODEL = "hotclaude-demo"
-DEADLINE_S = 60
 # As a front end saves it: it names the exporter of `nbconvert --to script`.
 LANGUAGE = {
     "codemirror_mode": "markdown",
@@ -45,7 +45,7 @@ What a cell of Hot Claude can show and ask. **A demonstration model answered her
 script on the same machine, which says the same words every time and calls the same tools. The
 tools, the questions and the decisions are real; a script pressed the buttons.
 
-Written by `python examples/make_gallery.py`.
+Written by `python -m examples.make_gallery`.
 """
 
 HELLO = "def hello(name):\n    print('hello', name)\n"
@@ -214,96 +214,22 @@ CELLS: list[tuple[str, list[Any], list[tuple[str, Any]]]] = [
 ]
 
 
-class Kernel:
-    """A kernel, and a page of it that presses what it is told to."""
-
-    def __init__(self, env: dict[str, str], *arguments: str) -> None:
-        self.manager = KernelManager(kernel_name="hotclaude")
-        self.manager.start_kernel(
-            env=env, cwd=f"{env['HOME']}/work", extra_arguments=list(arguments)
-        )
-        self.client = self.manager.blocking_client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=DEADLINE_S)
-
-    def run(self, cell: Any, presses: list[tuple[str, Any]], *, asked: bool = True) -> None:
-        """Run a cell and put into it what a page would save."""
-        content = {"code": cell.source, "silent": False, "store_history": True}
-        message = self.client.session.msg("execute_request", content | {"allow_stdin": False})
-        if asked:
-            message["metadata"]["cellId"] = cell.id
-        self.client.shell_channel.send(message)
-        widgets: dict[str, str] = {}
-        outputs: dict[str, Any] = {}
-        pending = list(presses)
-        while True:
-            got = self.client.get_iopub_msg(timeout=DEADLINE_S)
-            kind, content = got["header"]["msg_type"], got["content"]
-            if kind == "comm_open":
-                state = content["data"].get("state", {})
-                if name := state.get("description") or state.get("placeholder"):
-                    widgets[name] = content["comm_id"]
-            if got["parent_header"].get("msg_id") != message["header"]["msg_id"]:
-                continue
-            if kind in ("display_data", "update_display_data"):
-                shown = nbformat.v4.new_output("display_data", content["data"])
-                outputs[content["transient"]["display_id"]] = shown
-                if "widget-view" in str(content["data"]):
-                    self.press(*pending.pop(0), widgets)
-                    widgets.clear()
-            elif kind == "clear_output":
-                outputs.clear()
-            elif kind in ("error", "execute_result", "stream"):
-                outputs[str(len(outputs))] = nbformat.v4.output_from_msg(got)
-            elif content.get("execution_state") == "idle":
-                break
-        assert not pending, f"not asked in {cell.source!r}: {pending}"
-        reply = self.client.get_shell_msg(timeout=DEADLINE_S)
-        while reply["parent_header"].get("msg_id") != message["header"]["msg_id"]:
-            reply = self.client.get_shell_msg(timeout=DEADLINE_S)
-        cell.execution_count = reply["content"]["execution_count"]
-        cell.outputs = list(outputs.values())
-
-    def press(self, label: str, first: Any, widgets: dict[str, str]) -> None:
-        """Type or tick what is to be, then press the button."""
-        if isinstance(first, str):
-            field = next(key for key in widgets if key.split()[0] in ("why", "what", "something"))
-            self.tell(widgets[field], {"method": "update", "state": {"value": first}})
-        for name in first if isinstance(first, list) else ():
-            self.tell(widgets[name], {"method": "update", "state": {"value": True}})
-        self.tell(widgets[label], {"method": "custom", "content": {"event": "click"}})
-
-    def tell(self, widget: str, data: dict[str, Any]) -> None:
-        """Send a widget what the page's half of it would send."""
-        message = self.client.session.msg("comm_msg", {"comm_id": widget, "data": data})
-        self.client.shell_channel.send(message)
-
-    def close(self) -> None:
-        """End it."""
-        self.client.stop_channels()
-        self.manager.shutdown_kernel()
+def run(page: Notebook, cell: Any, *presses: tuple[str, Any], cell_id: str | None) -> None:
+    """Run a cell, press what it asks for, and put into it what a page would save."""
+    person = page.pressing(*presses)
+    ran = page.run(cell.source, cell_id=cell_id, hook=person)
+    assert not person.pending, f"not asked in {cell.source!r}: {person.pending}"
+    cell.execution_count = ran.reply["content"]["execution_count"]
+    shown = (output for output in ran.saved if output.get("data", {}).get("text/html") != "")
+    cell.outputs = [nbformat.from_dict(output) for output in shown]
 
 
 def environment(home: Path, url: str) -> dict[str, str]:
     """Return all of the environment that the kernel gets: no account, no settings, no network."""
-    work = home / "work"
-    work.mkdir()
-    (work / "plot.png").write_bytes(picture())
-    (work / "names.txt").write_text("Ada\nGrace\n")
-    return {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "CLAUDE_CONFIG_DIR": str(home / ".claude"),
-        "ANTHROPIC_API_KEY": "dummy",
-        "ANTHROPIC_BASE_URL": url,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1",
-        "CLAUDE_CODE_ENABLE_TASKS": "0",
-        "HOTCLAUDE_CLI": find_claude(),
-        "IPYTHONDIR": str(home / ".ipython"),
-        "JUPYTER_CONFIG_DIR": str(home / ".jupyter"),
-    }
+    env = isolated_env(home, url, find_claude())
+    (home / "work" / "plot.png").write_bytes(picture())
+    (home / "work" / "names.txt").write_text("Ada\nGrace\n")
+    return env | {"CLAUDE_CODE_ENABLE_TODO_TOOLS": "1", "CLAUDE_CODE_ENABLE_TASKS": "0"}
 
 
 def notebook() -> Any:
@@ -330,15 +256,13 @@ def main() -> None:
         weather = {"command": sys.executable, "args": [str(home / "weather.py")]}
         servers = json.dumps({"mcpServers": {"weather": weather}})
         traits = {"mcp_config": servers, "footer": False, "fallback_model": "haiku"}
-        kernel = Kernel(env, *(f"--HotClaudeKernel.{name}={traits[name]}" for name in traits))
-        try:
+        arguments = (f"--HotClaudeKernel.{name}={traits[name]}" for name in traits)
+        with open_notebook(env, *arguments) as page:
             for cell, (_, answers, presses) in zip(made.cells[1:], CELLS, strict=False):
                 server.model = Script(answers, default=says("ok"))
-                kernel.run(cell, presses)
+                run(page, cell, *presses, cell_id=cell.id)
             server.model = Script([says(WRITE)], default=says("Then not."))
-            kernel.run(made.cells[-1], [], asked=False)
-        finally:
-            kernel.close()
+            run(page, made.cells[-1], cell_id=None)
     written = nbformat.writes(made)
     private = (folder, "/tmp/", "/work", str(Path.home()), socket.gethostname(), str(Path.cwd()))
     found = [word for word in (*private, getpass.getuser() + "@") if word in written]

@@ -1,6 +1,6 @@
 """Make replay.ipynb and its cassette: a notebook that runs again anywhere, without an account.
 
-`python examples/make_replay.py` asks the demonstration model once, by the commands that README
+`python -m examples.make_replay` asks the demonstration model once, by the commands that README
 names, in a throw-away home.
 """
 
@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
-from make_gallery import LANGUAGE, environment
 
 from hotclaude_kernel.modelserver.demo import demo_model
 from hotclaude_kernel.modelserver.server import ModelServer
+
+from .make_gallery import LANGUAGE, environment
 
 HERE = Path(__file__).parent
 NAME = "replay"
@@ -38,7 +40,7 @@ PROMPTS = {
 }
 
 
-def notebook() -> nbformat.NotebookNode:
+def notebook() -> Any:
     """Return the notebook, not yet run."""
     spec = {"name": "hotclaude", "display_name": "Hot Claude", "language": "markdown"}
     made = nbformat.v4.new_notebook(metadata={"kernelspec": spec, "language_info": LANGUAGE})

@@ -37,6 +37,7 @@ class Database:
             with ExitStack() as unless_done:
                 self._connection = _open(path)
                 unless_done.callback(self._connection.close)
+                _configure(self._connection)
                 self._migrate()
                 unless_done.pop_all()
         except (sqlite3.Error, OSError) as error:
@@ -100,11 +101,13 @@ def _open(path: str) -> sqlite3.Connection:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made by us, so that it is nobody else's to read from its first byte on.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
     )
+
+
+def _configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"pragma busy_timeout = {BUSY_MS}")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
     connection.execute("pragma foreign_keys = on")
-    return connection

@@ -190,6 +190,8 @@ def end_kernel(manager: Manager, *, now: bool = False) -> None:
 class Notebook:
     """A page: a client of a running kernel that runs cells as a front end does."""
 
+    deadline_s = DEADLINE_S
+
     def __init__(self, manager: Manager, *, wait: bool = True) -> None:
         self.manager = manager
         # A client of its own making has its own session id, as each page of a front end has.
@@ -228,7 +230,7 @@ class Notebook:
 
         The client's own `wait_for_ready` takes a heartbeat that is late for a death.
         """
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self.deadline_s
         while time.monotonic() < deadline:
             asked = self.client.kernel_info()
             if self.receive("shell", asked, deadline - time.monotonic()) is None:
@@ -262,7 +264,7 @@ class Notebook:
         hook: Callable[[Message], None] | None = None,
     ) -> Message:
         """Read iopub into `cell` until a wanted message of this request comes, and return it."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self.deadline_s
         while time.monotonic() < deadline:
             message = self._answer("iopub", message_id, deadline - time.monotonic())
             if message is not None:
@@ -271,7 +273,7 @@ class Notebook:
                     hook(message)
                 if wanted(message):
                     return message
-        raise NoAnswer(f"not within {DEADLINE_S:g} s: the cell gets on")
+        raise NoAnswer(f"not within {self.deadline_s:g} s: the cell gets on")
 
     def finish(
         self, message_id: str, cell: Cell, hook: Callable[[Message], None] | None = None
@@ -297,16 +299,16 @@ class Notebook:
 
     def reply(self, message_id: str, channel: str = "shell") -> Message:
         """Wait for the reply to a request; those to others are passed over."""
-        message = self._answer(channel, message_id, DEADLINE_S)
+        message = self._answer(channel, message_id, self.deadline_s)
         if message is None:
-            raise NoAnswer(f"not within {DEADLINE_S:g} s: a reply")
+            raise NoAnswer(f"not within {self.deadline_s:g} s: a reply")
         return message
 
     def question(self) -> str:
         """Wait until the kernel asks for input, and return what it asks."""
-        message = self.receive("stdin", None, DEADLINE_S)
+        message = self.receive("stdin", None, self.deadline_s)
         if message is None:
-            raise NoAnswer(f"not within {DEADLINE_S:g} s: a question")
+            raise NoAnswer(f"not within {self.deadline_s:g} s: a question")
         return str(message.content["prompt"])
 
     def answer(self, text: str) -> None:

@@ -1,0 +1,242 @@
+"""One notebook's place in the record: found again, shared, kept in memory where it must be."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hotclaude_kernel.record import notebooks
+from hotclaude_kernel.record.database import MEMORY
+from hotclaude_kernel.record.notebook import Record
+from hotclaude_kernel.record.store import Finished, settings_id
+from hotclaude_kernel.turns.settings import Settings
+from hotclaude_kernel.turns.tree import Node
+
+from .test_cassette import ANSWER, frames_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hotclaude_kernel.record.store import Store
+
+ENTRIES = b'{"sessionId":"s"}\n'
+
+
+class Shelf:
+    """A folder of notebooks, and the record that they are in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "store.db"
+        self.records: list[Record] = []
+
+    def notebook(self, name: str = "book", cells: str = "abc") -> str:
+        path = self.folder / f"{name}.ipynb"
+        path.write_text(json.dumps({"cells": [{"id": cell} for cell in cells]}))
+        return str(path)
+
+    def open(self, path: str | None, *, kernel: str = "") -> Record:
+        record = Record(path, store=str(self.file))
+        record.kernel = kernel or record.kernel
+        self.records.append(record)
+        return record
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    made = Shelf(tmp_path)
+    yield made
+    for record in made.records:
+        record.close()
+
+
+def add(record: Record, text: str, cell: str | None = None, **options: Any) -> Node:
+    """Record a turn behind the head; its name tells what it followed, as a real one's does."""
+    head = record.branches.head
+    node = Node(
+        id=time.time_ns(),
+        parent=head.id if head else None,
+        number=head.number + 1 if head else 1,
+        prompt=text,
+        status="ok",
+        cell_id=cell,
+        key=f"key of {text}",
+        digest=f"{head.digest if head else ''}/{text}",
+        settings=settings_id(Settings()),
+        uuid=f"uuid of {text}",
+    )
+    turn = Finished(
+        node=node,
+        prompt=text,
+        settings=Settings(),
+        entries=options.pop("entries", ENTRIES),
+        frames=frames_of(ANSWER),
+    )
+    return record.add(turn, **options)
+
+
+def prompts(record: Record) -> list[str]:
+    return [node.prompt for node in record.branches.path]
+
+
+@contextmanager
+def broken(store: Store) -> Iterator[None]:
+    """Have the store's file refuse to be written."""
+    with store.read() as db:
+        db.execute("pragma query_only = on")
+    yield
+    with store.read() as db:
+        db.execute("pragma query_only = off")
+
+
+class TestOpening:
+    def test_a_notebook_goes_on_where_it_was(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        first = shelf.open(path)
+        add(first, "one")
+        first.close()
+        again = shelf.open(path)
+        assert prompts(again) == ["one"]
+        assert again.resumed
+        assert again.kept
+
+    def test_nothing_is_opened_before_it_is_needed(self, shelf: Shelf) -> None:
+        shelf.open(shelf.notebook()).close()
+        assert not shelf.file.exists()
+
+    def test_a_file_that_can_not_be_used_is_said_and_memory_taken(self, shelf: Shelf) -> None:
+        shelf.file.write_text("no database" * 200)
+        record = shelf.open(shelf.notebook())
+        add(record, "one")
+        assert record.store.path == MEMORY
+        [notice] = record.take_notices()
+        assert "can't be used" in notice
+        assert record.take_notices() == []
+
+    def test_where_another_kernel_is_a_branch_of_its_own_is_begun(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        add(shelf.open(path), "one")
+        other = shelf.open(path, kernel="another kernel")
+        assert other.branches.current == "main-1"
+        [notice] = other.take_notices()
+        assert "main open: this one goes on as branch main-1" in notice
+        add(other, "two")
+        assert prompts(other) == ["one", "two"]
+
+
+class TestRecognising:
+    def test_a_notebook_that_was_moved_is_found_by_its_cells(self, shelf: Shelf) -> None:
+        first = shelf.open(shelf.notebook())
+        add(first, "one", "a")
+        first.close()
+        (shelf.folder / "book.ipynb").unlink()
+        moved = shelf.open(shelf.notebook("moved"))
+        assert prompts(moved) == []
+        assert moved.recognise("b")
+        assert prompts(moved) == ["one"]
+        assert not moved.recognise("b")
+
+    def test_a_copy_begins_with_the_same_and_goes_on_by_itself(self, shelf: Shelf) -> None:
+        first = shelf.open(shelf.notebook())
+        add(first, "one", "a")
+        first.close()
+        copy = shelf.open(shelf.notebook("copy"))
+        assert copy.recognise("b")
+        assert copy.take_notices() == ["Copied from book.ipynb: goes on from there by itself"]
+        add(copy, "two", "b")
+        copy.close()
+        assert prompts(shelf.open(shelf.notebook())) == ["one"]
+
+    def test_another_notebook_at_an_old_path_is_not_taken_for_it(self, shelf: Shelf) -> None:
+        first = shelf.open(shelf.notebook())
+        add(first, "one", "a")
+        first.close()
+        other = shelf.open(shelf.notebook(cells="xyz"))
+        assert other.recognise("x")
+        assert prompts(other) == []
+        assert "Another notebook lay here before" in other.take_notices()[0]
+
+    def test_a_cell_that_is_known_is_no_news(self, shelf: Shelf) -> None:
+        record = shelf.open(shelf.notebook())
+        add(record, "one", "a")
+        assert not record.recognise("a")
+
+    def test_without_cells_to_read_the_path_is_trusted(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        first = shelf.open(path)
+        add(first, "one", "a")
+        first.close()
+        (shelf.folder / "book.ipynb").unlink()
+        again = shelf.open(path)
+        assert not again.recognise("new")
+        assert prompts(again) == ["one"]
+
+
+class TestAdding:
+    def test_the_very_same_of_another_notebook_becomes_ours(self, shelf: Shelf) -> None:
+        one = add(shelf.open(shelf.notebook()), "one", "a")
+        ours = shelf.open(shelf.notebook("other", "xyz"))
+        assert add(ours, "one", "x").id == one.id
+        assert [node.cell_id for node in ours.branches.path] == ["x"]
+
+    def test_what_can_not_be_written_is_said_and_written_with_the_next(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        record = shelf.open(path)
+        add(record, "one")
+        with broken(record.store):
+            add(record, "two")
+            assert "This turn is not recorded" in record.take_notices()[0]
+            assert len(record.entries(record.branches.path)) == 2  # from memory
+        add(record, "three")
+        record.close()
+        assert prompts(shelf.open(path)) == ["one", "two", "three"]
+
+    def test_what_waits_when_it_closes_is_written(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        record = shelf.open(path)
+        with broken(record.store):
+            add(record, "one")
+        record.close()
+        assert prompts(shelf.open(path)) == ["one"]
+
+    def test_what_is_not_to_be_kept_and_what_follows_stay_in_memory(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        record = shelf.open(path)
+        add(record, "one")
+        add(record, "secret", keep=False)
+        add(record, "after it")
+        assert prompts(record) == ["one", "secret", "after it"]
+        assert len(record.entries(record.branches.path)) == 3
+        record.write()
+        record.close()
+        assert prompts(shelf.open(path)) == ["one"]
+
+
+class TestReading:
+    def test_a_transcript_that_is_lost_is_rebuilt_and_that_is_said(self, shelf: Shelf) -> None:
+        record = shelf.open(shelf.notebook())
+        add(record, "one", entries=b"")
+        [entries] = record.entries(record.branches.path)
+        assert b"uuid of one" in entries
+        assert "rebuilt from their recordings" in record.take_notices()[0]
+
+    def test_a_turn_of_another_notebook_is_shown_in_our_cell(self, shelf: Shelf) -> None:
+        one = add(shelf.open(shelf.notebook()), "one", "a")
+        ours = shelf.open(shelf.notebook("other", "xyz"))
+        node, recording = ours.recording(one.id, "x")
+        assert (node.id, node.cell_id) == (one.id, "x")
+        assert recording.frames == frames_of(ANSWER)
+
+    def test_what_is_held_is_let_go_at_the_end(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        record = shelf.open(path)
+        add(record, "one")
+        assert notebooks.notebook_at(record.store, path).holders == {"main": record.kernel}
+        record.close()
+        other = shelf.open(path, kernel="another kernel")
+        assert other.branches.current == "main"

@@ -1,0 +1,190 @@
+"""The conversation tree as a value: where it stands, what its names hold, what words find."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotclaude_kernel.errors import UsageError
+from hotclaude_kernel.turns.tree import MAIN, Branches, Node, span
+
+
+def node(number: int, parent: int | None, cell: str | None = None) -> Node:
+    """A turn; its id is ten times its place, so that the two are never taken for each other."""
+    return Node(
+        id=number * 10,
+        parent=parent,
+        number=number,
+        prompt=f"prompt {number}",
+        status="ok",
+        cell_id=cell,
+    )
+
+
+def chain(length: int) -> Branches:
+    """A conversation of so many turns, in the cells a, b, c."""
+    made = Branches()
+    for number in range(1, length + 1):
+        made.grow(node(number, made.head.id if made.head else None, "abcdefgh"[number - 1]))
+    return made
+
+
+def numbers(branches: Branches) -> list[int]:
+    return [turn.number for turn in branches.path]
+
+
+class TestGrowing:
+    def test_it_begins_before_the_first_turn_on_main(self) -> None:
+        made = Branches()
+        assert (made.head, made.path, made.branches) == (None, [], {MAIN: None})
+
+    def test_a_turn_becomes_the_head_and_the_end_of_the_branch(self) -> None:
+        made = chain(2)
+        assert numbers(made) == [1, 2]
+        assert made.branches == {MAIN: 20}
+
+    def test_it_is_built_again_from_its_nodes_and_names(self) -> None:
+        made = chain(3)
+        again = Branches(
+            made.nodes.values(), current="side", branches={MAIN: 30, "side": 20}, checkpoints={}
+        )
+        assert numbers(again) == [1, 2]
+
+    def test_a_view_does_not_change_when_the_tree_grows(self) -> None:
+        made = chain(1)
+        view = made.view()
+        made.grow(node(2, 10))
+        assert (len(view.nodes), view.head, dict(view.branches)) == (1, 10, {MAIN: 10})
+
+
+class TestCells:
+    def test_a_cell_has_its_newest_turn_on_the_path(self) -> None:
+        made = chain(2)
+        made.grow(node(3, 20, "a"))
+        found = made.turn_of("a")
+        assert found
+        assert found.number == 3
+
+    @pytest.mark.parametrize("cell", [None, "z"])
+    def test_no_cell_and_an_unknown_one_have_none(self, cell: str | None) -> None:
+        assert chain(2).turn_of(cell) is None
+
+    def test_a_turn_beside_the_path_is_not_the_cells(self) -> None:
+        made = chain(2)
+        made.stand(10)
+        assert made.turn_of("b") is None
+
+
+class TestGoing:
+    def test_rewinding_keeps_what_was_beyond_on_a_new_branch(self) -> None:
+        made = chain(3)
+        name = made.rewind(made.path[1])
+        assert (name, numbers(made)) == ("branch-1", [1])
+        assert made.branches == {MAIN: 10, "branch-1": 30}
+
+    def test_what_a_branch_holds_already_gets_no_second_name(self) -> None:
+        made = chain(2)
+        made.fork("side")
+        assert made.keep() == MAIN
+        assert set(made.branches) == {MAIN, "side"}
+
+    def test_before_the_first_turn_there_is_nothing_to_keep(self) -> None:
+        assert Branches().keep() == ""
+
+    def test_checking_out_leaves_the_old_branch_where_it_was(self) -> None:
+        made = chain(2)
+        made.fork("side")
+        made.grow(node(3, 20))
+        made.checkout(MAIN)
+        assert numbers(made) == [1, 2]
+        made.checkout("side")
+        assert numbers(made) == [1, 2, 3]
+
+    def test_a_branch_that_is_not_there_is_named_with_those_that_are(self) -> None:
+        with pytest.raises(UsageError) as caught:
+            chain(2).checkout("nowhere")
+        assert "main" in caught.value.hint
+
+
+class TestNames:
+    def test_a_free_name_is_neither_a_branchs_nor_a_checkpoints(self) -> None:
+        made = chain(1)
+        made.name(10, "branch-1")
+        made.checkpoints["branch-2"] = 10
+        assert made.free_name("branch") == "branch-3"
+
+    @pytest.mark.parametrize("name", ["", "two words", "a:b", "7", "start", MAIN])
+    def test_a_name_that_could_be_something_else_is_refused(self, name: str) -> None:
+        with pytest.raises(UsageError):
+            chain(1).fork(name)
+
+    def test_a_checkpoint_can_be_set_again_and_a_branch_is_none(self) -> None:
+        made = chain(1)
+        made.mark("good")
+        made.grow(node(2, 10))
+        made.mark("good")
+        assert made.checkpoints == {"good": 20}
+        with pytest.raises(UsageError):
+            made.mark(MAIN)
+
+    def test_before_the_first_turn_nothing_can_be_marked(self) -> None:
+        with pytest.raises(UsageError):
+            Branches().mark("good")
+
+
+class TestFinding:
+    def made(self) -> Branches:
+        made = chain(3)
+        made.mark("good")
+        made.rewind(made.path[1])
+        made.grow(node(4, 10))
+        return made
+
+    @pytest.mark.parametrize(
+        ("where", "at"),
+        [
+            ("start", None),
+            ("1", 10),
+            ("2", 40),
+            ("main", 40),
+            ("branch-1", 30),
+            ("branch-1:2", 20),
+            ("good", 30),
+        ],
+    )
+    def test_words_name_a_turn(self, where: str, at: int | None) -> None:
+        assert self.made().find(where) == at
+
+    @pytest.mark.parametrize("where", ["0", "3", "nowhere", "nowhere:1", "main:9", "-1", ""])
+    def test_words_that_name_none_are_refused(self, where: str) -> None:
+        with pytest.raises(UsageError):
+            self.made().find(where)
+
+    def test_what_no_branch_holds_is_a_loose_end(self) -> None:
+        made = chain(3)
+        assert made.loose_ends() == []
+        made.stand(10)
+        assert made.loose_ends() == [30]
+
+
+class TestLeavingOut:
+    def test_names_go_up_to_a_turn_that_is_kept(self) -> None:
+        made = chain(3)
+        made.mark("good")
+        less = made.only({10})
+        assert (set(less.nodes), less.branches, less.checkpoints) == (
+            {10},
+            {MAIN: 10},
+            {"good": 10},
+        )
+
+    def test_where_none_is_kept_a_branch_is_at_the_start_and_a_checkpoint_gone(self) -> None:
+        made = chain(2)
+        made.mark("good")
+        less = made.only(set())
+        assert (less.branches, less.checkpoints) == ({MAIN: None}, {})
+
+
+def test_a_stretch_is_said_with_its_verb() -> None:
+    path = chain(3).path
+    assert span(path[:1]) == "turn 1 is"
+    assert span(path) == "turns 1–3 are"

@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
 from ..errors import UsageError
-from ..values import Value
 from .lines import TAKES_REST, split
 from .magics import registry
 
@@ -25,7 +26,7 @@ Ran = tuple[int, int, str, str]
 _WORD = re.compile(r"\S*$")
 
 
-class Completion(Value, kw_only=False):
+class Completion(Struct, frozen=True):
     """The texts that can replace the word that begins at `start`."""
 
     matches: list[str]
@@ -138,7 +139,7 @@ def _awaits_rest(lines: list[Line]) -> bool:
     return last is not None and last.body is not None and not last.ask and TAKES_REST[last.name]
 
 
-class HistoryQuery(Value):
+class HistoryQuery(Struct, frozen=True, kw_only=True):
     """A history request; see the Jupyter message specification."""
 
     kind: str

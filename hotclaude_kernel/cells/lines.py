@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from ..errors import UsageError
 from ..page.words import listed
-from ..values import Value
 
 # The cell magics, and whether the rest of the cell is theirs; if not, it is a cell like any other.
 TAKES_REST = {"params": True, "refresh": False}
 
 
-class Line(Value, kw_only=False):
+class Line(Struct, frozen=True):
     """One `%name argument` line. `ask` is set for `%name?`, which asks for its help.
 
     A line that begins with `%%` has a `body`: the rest of the cell, or nothing if it leaves that.

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from ..claude.frames import whole
 from ..errors import UsageError
@@ -41,8 +42,7 @@ SHOWN_AGAIN = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(Struct, frozen=True, kw_only=True):
     """A cell to run.
 
     `id` is the cell's own in the notebook, where the front end sends one. `client` names the page
@@ -54,8 +54,7 @@ class Cell:
     client: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What a cell came to.
 
     `value` is its answer as text, for the history: the turn's, or that of the last `%` line.
@@ -68,8 +67,7 @@ class Outcome:
     turn: Turn | None = None
 
 
-@dataclass(slots=True)
-class _Request:
+class _Request(Struct):
     """What a cell asks for, as its `%` lines make it."""
 
     text: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..values import Value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from .frames import Frame
 
 
-class TurnStarted(Value):
+class TurnStarted(Struct, frozen=True, kw_only=True):
     """`system/init`, sent at the start of every turn: who answers, and how."""
 
     session_id: str
@@ -23,17 +23,17 @@ class TurnStarted(Value):
     tools: tuple[str, ...] = ()
 
 
-class Requesting(Value):
+class Requesting(Struct, frozen=True, kw_only=True):
     """The API was asked and has not answered yet."""
 
 
-class MessageStarted(Value):
+class MessageStarted(Struct, frozen=True, kw_only=True):
     """A message of the model begins. A second one without blocks in between is a retry."""
 
     message_id: str
 
 
-class BlockStarted(Value):
+class BlockStarted(Struct, frozen=True, kw_only=True):
     """A content block begins: `kind` is text, thinking or tool_use."""
 
     index: int
@@ -41,7 +41,7 @@ class BlockStarted(Value):
     tool_name: str = ""
 
 
-class Delta(Value):
+class Delta(Struct, frozen=True, kw_only=True):
     """A piece of a content block, a preview only: the `Block` is the truth."""
 
     index: int
@@ -49,11 +49,11 @@ class Delta(Value):
     text: str
 
 
-class MessageStopped(Value):
+class MessageStopped(Struct, frozen=True, kw_only=True):
     """The model's message ended; the API owes nothing until the next `Requesting`."""
 
 
-class Block(Value):
+class Block(Struct, frozen=True, kw_only=True):
     """A content block as it is in the transcript, whole. `model` is the one that wrote it.
 
     `parent` names the tool use of a subagent's block. `error` is set, and the text is an error
@@ -77,7 +77,7 @@ class Block(Value):
         return value if isinstance(value, str) else ""
 
 
-class ToolResult(Value):
+class ToolResult(Struct, frozen=True, kw_only=True):
     """What a tool returned.
 
     `detail` is the binary's structured form of it, where there is one; `pictures` are pairs of
@@ -93,7 +93,7 @@ class ToolResult(Value):
     pictures: tuple[tuple[str, str], ...] = ()
 
 
-class Retry(Value):
+class Retry(Struct, frozen=True, kw_only=True):
     """The API failed and is asked again in `delay_s`. What was streamed of the answer is void."""
 
     attempt: int
@@ -103,7 +103,7 @@ class Retry(Value):
     error: str
 
 
-class Notice(Value):
+class Notice(Struct, frozen=True, kw_only=True):
     """Something the binary tells its user: a fallback model, a compaction, a warning.
 
     `tool_use_id` is the call that a task's end belongs to.
@@ -114,26 +114,26 @@ class Notice(Value):
     tool_use_id: str = ""
 
 
-class StateChanged(Value):
+class StateChanged(Struct, frozen=True, kw_only=True):
     """The session's state: running, requires_action or idle."""
 
     state: str
 
 
-class Decided(Value):
+class Decided(Struct, frozen=True, kw_only=True):
     """What the user decided on a tool use. It is ours; the process sends no such frame."""
 
     tool_use_id: str
     decision: str
 
 
-class ModeChanged(Value):
+class ModeChanged(Struct, frozen=True, kw_only=True):
     """The permission mode is another one: a plan was approved, or it was set."""
 
     mode: str
 
 
-class Usage(Value):
+class Usage(Struct, frozen=True, kw_only=True):
     """Tokens and list price of one turn, all its requests and subagents together."""
 
     input_tokens: int = 0
@@ -149,7 +149,7 @@ class Usage(Value):
         return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
-class Result(Value):
+class Result(Struct, frozen=True, kw_only=True):
     """The end of a turn. `terminal_reason` decides, not `is_error`: an abort can say success."""
 
     session_id: str

@@ -8,8 +8,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from ..errors import ClaudeUnusable, ControlError
-from ..values import Value
 from . import frames
 from .events import Event, Result, StateChanged
 from .parsing import parse
@@ -29,7 +30,7 @@ IDLE_S = 2.0  # how long after its result a turn may take to report idle
 OLDEST_VERSION = (2, 1, 0)
 
 
-class PermissionRequest(Value):
+class PermissionRequest(Struct, frozen=True, kw_only=True):
     """The process asks whether it may use a tool."""
 
     tool_name: str
@@ -42,7 +43,7 @@ class PermissionRequest(Value):
     needs_user: bool = False
 
 
-class Greeting(Value):
+class Greeting(Struct, frozen=True, kw_only=True):
     """What the process says of itself at `initialize`."""
 
     version: str

@@ -11,10 +11,10 @@ Nothing here talks to a front end.
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any, Protocol
 
-from ..values import Value
+from msgspec import Struct, field
+
 from .markdown import render as markdown
 
 SEGMENT_CHARACTERS = 1000
@@ -42,7 +42,7 @@ class Piece(Protocol):
         """Return the piece as safe HTML."""
 
 
-class Text(Value, kw_only=False, frozen=False):
+class Text(Struct):
     """A top-level block of the answer."""
 
     text: str
@@ -63,7 +63,7 @@ class Text(Value, kw_only=False, frozen=False):
         return markdown.render(self.text, references=references)
 
 
-class Aside(Value, kw_only=False, frozen=False):
+class Aside(Struct):
     """Something beside the answer's text, with HTML of its own."""
 
     body: str
@@ -85,7 +85,7 @@ class Aside(Value, kw_only=False, frozen=False):
         return self.html
 
 
-class Segment(Value, kw_only=False, frozen=False):
+class Segment(Struct):
     """Some pieces in a row. `version` counts its changes since it was frozen.
 
     `loose` marks text that streams below a fold in an output of its own, and may yet be joined to
@@ -141,7 +141,7 @@ class Segment(Value, kw_only=False, frozen=False):
         return len(references) > self._references_known and "[" in self.source
 
 
-class Mark(Value, kw_only=False):
+class Mark(Struct, frozen=True):
     """A place in the document to come back to."""
 
     segments: int

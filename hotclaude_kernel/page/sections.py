@@ -8,7 +8,8 @@ import html
 import re
 from typing import Protocol
 
-from ..values import Value
+from msgspec import Struct
+
 from .markdown import render as markdown
 from .parts import literal
 from .text import escape, visible, without_ansi
@@ -32,7 +33,7 @@ class Section(Protocol):
         """Return Markdown, ending in a blank line."""
 
 
-class Code(Value, kw_only=False):
+class Code(Struct, frozen=True):
     """Source text in a language that pygments may know."""
 
     text: str
@@ -49,7 +50,7 @@ class Code(Value, kw_only=False):
         return fenced(markdown.tame(shortened(self.text)), self.language)
 
 
-class Console(Value, kw_only=False):
+class Console(Struct, frozen=True):
     """What a command wrote, colours included."""
 
     text: str
@@ -64,7 +65,7 @@ class Console(Value, kw_only=False):
         return fenced(without_ansi(shortened(self.text)))
 
 
-class Prose(Value, kw_only=False):
+class Prose(Struct, frozen=True):
     """Markdown that is not the answer: a plan, a report, a web page."""
 
     text: str
@@ -79,7 +80,7 @@ class Prose(Value, kw_only=False):
         return "".join(f"> {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
-class Picture(Value, kw_only=False):
+class Picture(Struct, frozen=True):
     """An image a tool returned, in base64."""
 
     media_type: str

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..values import Value
+from msgspec import Struct
+from msgspec.structs import replace
+
 from .text import escape, visible
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class _Part(NamedTuple):
     text: str
 
 
-class _Row(Value):
+class _Row(Struct, frozen=True, kw_only=True):
     """A line of the view: a turn, a run of folded ones (`sign` is ⋮), or the start."""
 
     node: Node | None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..values import Value
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from ..claude.session import Session
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ..turns.tree import Node
 
 
-class Limits(Value):
+class Limits(Struct, frozen=True, kw_only=True):
     """How many processes may wait, and for how long. 0 means no limit, but for `spares`."""
 
     spares: int = 1
@@ -26,7 +25,7 @@ class Limits(Value):
     age_s: float = 86_400.0
 
 
-class Place(Value, kw_only=False):
+class Place(Struct, frozen=True):
     """Where a process is wanted: after which turns, under which settings.
 
     `new` asks for one that has never been used, with nothing allowed in it for its session.
@@ -42,8 +41,7 @@ class Place(Value, kw_only=False):
         return tuple(node.id for node in self.path)
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Warm:
+class Warm(Struct, kw_only=True, eq=False):
     """A process, and the turns that its history `held` when it was last asked.
 
     Each turn there has the uuid that its prompt has in this process. A turn that compacted what
@@ -74,7 +72,7 @@ class Warm:
         return self.settings == place.settings and self.ids[: len(ids)] == ids
 
 
-class Tally(Value, kw_only=False, frozen=False):
+class Tally(Struct):
     """What the pool has done so far."""
 
     turns: int = 0

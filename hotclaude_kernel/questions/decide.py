@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 from ..page.markdown import render as markdown
 from ..page.text import escape, visible
-from ..values import Value
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NOBODY = "Nobody can be asked in this notebook run."
 
 
-class Verdict(Value):
+class Verdict(Struct, frozen=True, kw_only=True):
     """What the user decided; `lasts` for as long as the session does."""
 
     allow: bool
@@ -31,7 +32,7 @@ class Verdict(Value):
     reason: str = ""
 
 
-class Choice(Value):
+class Choice(Struct, frozen=True, kw_only=True):
     """One of Claude's own questions; `several` answers may be given."""
 
     question: str

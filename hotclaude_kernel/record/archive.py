@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from .store import put
 

@@ -12,9 +12,11 @@ import base64
 import json
 import math
 import re
-from dataclasses import asdict, fields, replace
+from dataclasses import fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict, replace
 
 from ..claude.events import Usage
 from ..claude.frames import dumps
@@ -279,7 +281,7 @@ def _prompt(line: Line) -> Prompt:
 
 
 def _usage(line: Line) -> Usage:
-    counts = {spec.name: line[spec.name] for spec in fields(Usage)}
+    counts = {name: line[name] for name in Usage.__struct_fields__}
     cost, window = counts.pop("cost_usd"), counts.pop("context_window")
     return Usage(
         **{name: _count(count) for name, count in counts.items()},

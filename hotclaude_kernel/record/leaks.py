@@ -10,8 +10,9 @@ import getpass
 import json
 import re
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,7 @@ BEGIN = r"(?:(?<![\w./~}-])|(?<=file://)|(?<=\\[nrt])|(?<=-[A-Za-z]))"
 DOMAIN = r"(?:com|org|net|edu|gov|mil|int|info|biz|dev|app|cloud|email|academy|tech|[a-z]{2})"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What is looked for; of a finding the first `shown` signs are told."""
 
     name: str

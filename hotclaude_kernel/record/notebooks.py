@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..claude.events import Usage
 from ..claude.processes import runs
 from ..errors import StoreError
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
-from ..values import Value
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,7 +36,7 @@ NAMED = "select n.name, t.node from {table} n left join turn t on t.id = n.turn 
 USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
-class Notebook(Value):
+class Notebook(Struct, frozen=True, kw_only=True):
     """What the record knows of a notebook."""
 
     id: int

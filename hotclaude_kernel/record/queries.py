@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ..turns.tree import SNIPPET
 from .notebooks import NODE, node_of
@@ -37,8 +38,7 @@ def turns_named(store: Database, prefix: str) -> list[str]:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
+class Stand(Struct, frozen=True):
     """Where a notebook stands: its branch, and the node of the last turn of it."""
 
     branch: str

@@ -11,8 +11,10 @@ import hashlib
 import json
 import time
 import zlib
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..claude.frames import whole
 from ..claude.processes import runs
@@ -63,8 +65,7 @@ ASKED = "select node from turn where prompt = ? and status = 'ok' order by id de
 NEWEST = "insert or replace into head select key, id from turn where id = ? and status = 'ok'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """A process that a kernel started and wrote down."""
 
     token: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from ..errors import BudgetReached
-from ..values import Value
 
 if TYPE_CHECKING:
     from ..claude.events import Usage
@@ -14,7 +15,7 @@ CHARACTERS_PER_TOKEN = 4
 HINT = "`%budget` shows what was used; raise it there, or take it away with `%budget none`."
 
 
-class Budget(Value):
+class Budget(Struct, frozen=True, kw_only=True):
     """The most that a notebook, and one turn of it, may use; `None` is no limit.
 
     Dollars are list price, as the binary reckons them.
@@ -33,7 +34,7 @@ class Budget(Value):
         )
 
 
-class Cost(Value):
+class Cost(Struct, frozen=True, kw_only=True):
     """What was used, or is expected to be."""
 
     tokens: int = 0

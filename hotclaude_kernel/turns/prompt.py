@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from ..values import Value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from ..claude.frames import Frame
 
 
-class Attachment(Value):
+class Attachment(Struct, frozen=True, kw_only=True):
     """An image that goes with a prompt."""
 
     name: str
@@ -26,7 +26,7 @@ class Attachment(Value):
         return {"type": "image", "source": source}
 
 
-class Prompt(Value):
+class Prompt(Struct, frozen=True, kw_only=True):
     """What is asked: the text as it is sent, and the cell that asks it (where one is known)."""
 
     text: str

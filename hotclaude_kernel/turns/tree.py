@@ -6,12 +6,12 @@ answer. What follows on what is all a node knows; what was said lies in the stor
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from ..claude.events import Usage
 from ..errors import UsageError
-from ..values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ MAIN = "main"
 SNIPPET = 200  # characters of a prompt that a node keeps
 
 
-class Node(Value):
+class Node(Struct, frozen=True, kw_only=True):
     """One turn in the tree.
 
     `id` is the digest of what happened, which holds what it followed: `parent`. `number` is its
@@ -45,7 +45,7 @@ class Node(Value):
     ended: float = 0.0
 
 
-class Tree(Value):
+class Tree(Struct, frozen=True, kw_only=True):
     """The tree as it is at a moment, for showing: nodes in the order they were asked."""
 
     nodes: tuple[Node, ...]

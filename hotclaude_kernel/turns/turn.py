@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from ..claude.events import (
     Block,
@@ -38,8 +39,7 @@ UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError
 NO_KEY = Key("", "")
 
 
-@dataclass(slots=True, kw_only=True)
-class Clock:
+class Clock(Struct, kw_only=True):
     """When things happened in a turn, in seconds of the monotonic clock.
 
     `hot` is false where the process had not answered before, so that the turn paid for its start.
@@ -61,8 +61,7 @@ class Clock:
         return (self.ended or time.monotonic()) - self.sent
 
 
-@dataclass(slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, kw_only=True, eq=False):
     """One prompt and everything until its result, as it is asked or replayed.
 
     `status` is running, ok, error, interrupted or crashed. `error` is what the user was told.
@@ -165,8 +164,7 @@ class Turn:
             self.clock.ended = time.monotonic()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Struct, frozen=True, kw_only=True):
     """A finished turn: its place in the tree, what was asked, and what came of it.
 
     `frames` is what the process said, as lines; `deltas` is when its text came. `entries` is what

@@ -72,7 +72,6 @@ LOADED = {
     "record.transcripts",
     "turns", "turns.budget", "turns.identity", "turns.outcome", "turns.prompt", "turns.settings",
     "turns.tape", "turns.tree", "turns.turn",
-    "values",
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
 FIRST = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from ...errors import UsageError
 from ...page.words import listed
-from ...values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 
 
-class Answer(Value, kw_only=False):
+class Answer(Struct, frozen=True):
     """What a magic says: a `note` on a change, a `value` that was asked for, a Markdown `report`.
 
     `warning` goes to stderr; `page` is help for the pager; `attach` names an image that goes with

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from ...errors import HotClaudeError, UsageError
 from ...page.words import counted, table

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 import uuid
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..record.resume import sessions_folder, write_transcript
 from ..record.store import Process
 from ..record.transcripts import Tail
 from . import orphans
+from .tending import HIBERNATED, LOOK_S, RECYCLED, idle_left, memory_mb, to_end
 from .warm import Limits, Place, Tally, Warm
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPARE_AFTER_S = 2.0  # a spare starts once the user is reading, not while they wait
-LOOK_S = 30.0
-PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 LOST = "Nothing was sent. `%new` begins a new conversation."
 
 
@@ -325,35 +323,25 @@ class Pool:
 
     def _settle(self) -> float:
         """End what must end and start what is due; return the seconds until there may be more."""
-        limits, now = self.limits, time.monotonic()
-        due = [LOOK_S]
-        for warm in sorted(self.parked, key=lambda warm: warm.used):
+        now = time.monotonic()
+        for warm, why in to_end(self.parked, self.leased, self.limits, self._serves, now):
             serves = self._serves(warm)
-            idle_left = warm.used + limits.idle_timeout_s - now if limits.idle_timeout_s else LOOK_S
-            worn = limits.turns and warm.turns >= limits.turns
-            if idle_left <= 0:
-                self.tally.hibernated += 1
-                self.asleep |= serves
-                self.retire(warm)
-            elif worn or (limits.age_s and warm.born + limits.age_s < now):
-                self.tally.recycled += 1
-                self.retire(warm)
-                if serves and self.home:
-                    self.prepare(self.home)
-            elif not serves and self._too_many():
-                self.tally.evicted += 1
-                self.retire(warm)
-            else:
-                due.append(idle_left)
-        due.append(self._top_up(now))
-        return max(min(due), 0.01)
+            setattr(self.tally, why, getattr(self.tally, why) + 1)
+            self.asleep |= serves and why == HIBERNATED
+            self.retire(warm)
+            if serves and why == RECYCLED and self.home:
+                self.prepare(self.home)
+        return max(min(idle_left(self.parked, self.limits, now), self._top_up(now)), 0.01)
 
     def _serves(self, warm: Warm) -> bool:
-        """Whether this is the process that the next cell will want."""
+        """Whether the next cell will want this process."""
         return self.home is not None and warm is self.standing(self.home)
 
     def _top_up(self, now: float) -> float:
-        """Start a spare for the next new conversation, once nobody waits for anything."""
+        """Start a spare for the next new conversation, once nobody waits for anything.
+
+        Return the seconds until one is due.
+        """
         if self.home is None or self.leased or self._starting or self.asleep or self._full():
             return LOOK_S
         place = Place(self.home.settings, new=True)
@@ -373,20 +361,9 @@ class Pool:
         count = len(self.parked) + len(self.leased)
         return bool(self.limits.processes) and count >= self.limits.processes
 
-    def _too_many(self) -> bool:
-        limits, count = self.limits, len(self.parked) + len(self.leased)
-        if limits.processes and count > limits.processes:
-            return True
-        return bool(limits.memory_mb) and sum(self.memory_mb().values()) > limits.memory_mb
-
     def memory_mb(self) -> dict[int, float]:
         """Return the resident memory of each process by pid; nothing where that can't be told."""
-        found = {}
-        for warm in [*self.parked, *self.leased]:
-            with contextlib.suppress(OSError, ValueError):
-                pages = Path(f"/proc/{warm.session.pid}/statm").read_text().split()[1]
-                found[warm.session.pid or 0] = int(pages) * PAGE_MB
-        return found
+        return memory_mb([*self.parked, *self.leased])
 
 
 async def _rewound(warm: Warm, place: Place) -> bool:

@@ -23,9 +23,9 @@ from hotclaude_kernel.record.store import Store
 from hotclaude_kernel.turns.prompt import Attachment
 from hotclaude_kernel.turns.settings import Settings
 
-from ..notebooks.test_clients import executed, notebook_of
 from ..record.test_cassette import Book
 from ..support.environment import isolated_env
+from ..support.notebooks import executed, notebook_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,9 +24,9 @@ from hotclaude_kernel.turns.identity import settings_digest
 from hotclaude_kernel.turns.prompt import Attachment
 from hotclaude_kernel.turns.settings import Settings
 
-from ..notebooks.test_clients import executed, notebook_of
 from ..record.test_cassette import Book
 from ..support.environment import isolated_env
+from ..support.notebooks import executed, notebook_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

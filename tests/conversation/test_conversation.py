@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]
 
+LONG = pytest.mark.long  # tests/modelserver asks the same of the binary daily
+
 FAST_FAILURE = {"CLAUDE_CODE_MAX_RETRIES": "1"}
 
 
@@ -81,6 +83,15 @@ async def ask() -> AsyncIterator[Asked]:
     conversation = Conversation(Settings())
     yield Asked(conversation)
     await conversation.close()
+
+
+async def ask_once(**settings: Any) -> None:
+    """Ask in a conversation of its own, which is closed whatever comes of it."""
+    conversation = Conversation(Settings(**settings))
+    try:
+        await conversation.ask(Prompt(text="go"), lambda _: None)
+    finally:
+        await conversation.close()
 
 
 def prompts(server: ModelServer) -> list[str]:
@@ -221,12 +232,17 @@ class TestFailures:
         ("failure", "error", "status"),
         [
             (Failure(401, "authentication_error"), NotLoggedIn, 401),
-            (Failure(403, "permission_error"), NotLoggedIn, 403),
-            (Failure(429, "rate_limit_error", headers={"retry-after": "600"}), ApiError, 429),
+            pytest.param(Failure(403, "permission_error"), NotLoggedIn, 403, marks=LONG),
+            pytest.param(
+                Failure(429, "rate_limit_error", headers={"retry-after": "600"}),
+                ApiError,
+                429,
+                marks=LONG,
+            ),
             (Failure(400, "invalid_request_error", "boom"), ApiError, 400),
-            (Failure(404, "not_found_error"), ApiError, 404),
+            pytest.param(Failure(404, "not_found_error"), ApiError, 404, marks=LONG),
             (Failure(500, "api_error"), ApiError, 500),
-            (Failure(529, "overloaded_error"), ApiError, 529),
+            pytest.param(Failure(529, "overloaded_error"), ApiError, 529, marks=LONG),
         ],
     )
     async def test_the_api_fails_for_good(
@@ -263,7 +279,15 @@ class TestFailures:
         server.model = Script([Failure(429, headers={"retry-after": "1"})], default="fine")
         assert (await ask("go")).text == "fine"
 
-    @pytest.mark.parametrize("fault", [Disconnect(), EndOfStream(), Malformed(), StreamError()])
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Disconnect(),
+            StreamError(),
+            pytest.param(EndOfStream(), marks=LONG),
+            pytest.param(Malformed(), marks=LONG),
+        ],
+    )
     async def test_a_broken_stream_is_asked_again(
         self, ask: Asked, server: ModelServer, fault: Any
     ) -> None:
@@ -334,7 +358,7 @@ class TestTheBinary:
     async def test_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOTCLAUDE_CLI", "/nowhere/claude")
         with pytest.raises(ClaudeNotFound) as caught:
-            await Conversation(Settings()).ask(Prompt(text="go"), lambda _: None)
+            await ask_once()
         assert "HOTCLAUDE_CLI" in caught.value.hint
 
     async def test_it_is_too_old(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +371,7 @@ class TestTheBinary:
         script.chmod(0o755)
         monkeypatch.setenv("HOTCLAUDE_CLI", str(script))
         with pytest.raises(ClaudeUnusable, match=r"1\.0\.3 is too old"):
-            await Conversation(Settings()).ask(Prompt(text="go"), lambda _: None)
+            await ask_once()
 
     async def test_it_is_no_program(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         script = home / "text"
@@ -355,12 +379,11 @@ class TestTheBinary:
         script.chmod(0o755)
         monkeypatch.setenv("HOTCLAUDE_CLI", str(script))
         with pytest.raises(ClaudeUnusable, match="can't be started"):
-            await Conversation(Settings()).ask(Prompt(text="go"), lambda _: None)
+            await ask_once()
 
     async def test_it_refuses_its_arguments(self) -> None:
-        conversation = Conversation(Settings(extra_args=("--no-such-flag",)))
         with pytest.raises(TransportError, match="no-such-flag"):
-            await conversation.ask(Prompt(text="go"), lambda _: None)
+            await ask_once(extra_args=("--no-such-flag",))
 
     async def test_the_working_directory_is_gone(self, ask: Asked, home: Path) -> None:
         await ask("first")
@@ -368,9 +391,8 @@ class TestTheBinary:
         assert (await ask("second")).status == "ok"
 
     async def test_the_working_directory_was_never_there(self, home: Path) -> None:
-        conversation = Conversation(Settings(cwd=str(home / "nowhere")))
         with pytest.raises(ClaudeUnusable, match="gone") as caught:
-            await conversation.ask(Prompt(text="go"), lambda _: None)
+            await ask_once(cwd=str(home / "nowhere"))
         assert "%cwd" in caught.value.hint
 
 

@@ -44,6 +44,7 @@ class TestPool:
         finally:
             await book.conversation.close()
 
+    @pytest.mark.long
     async def test_a_process_is_replaced_after_its_turns(
         self, notebook_path: Path, server: ModelServer
     ) -> None:
@@ -59,6 +60,7 @@ class TestPool:
         finally:
             await book.conversation.close()
 
+    @pytest.mark.long
     async def test_a_spare_serves_a_new_conversation_at_once(
         self, notebook_path: Path, server: ModelServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -77,6 +79,7 @@ class TestPool:
         finally:
             await book.conversation.close()
 
+    @pytest.mark.long
     async def test_a_process_that_was_left_is_there_when_one_comes_back(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -92,6 +95,7 @@ class TestPool:
         await book.run_all("e")
         assert prompts(server.requests[-1]) == [f"prompt {cell}" for cell in "abce"]
 
+    @pytest.mark.long
     async def test_no_more_processes_than_allowed(self, notebook_path: Path) -> None:
         book = Book(notebook_path, limits=Limits(spares=0, processes=1))
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KERNELS = ("kernel_killed", "two_kernels")
+#: Each of the others breaks what a quicker test breaks daily.
+DAILY = ("claude_killed", "disk_full", "kernel_killed")
+
+
+def kinds(*, kernels: bool) -> list[Any]:
+    found = [kind for kind in KINDS if (kind in KERNELS) is kernels]
+    marks = {kind: () if kind in DAILY else (pytest.mark.long,) for kind in found}
+    return [pytest.param(kind, marks=marks[kind]) for kind in found]
 
 
 def row(word: str, status: str = "ok") -> Row:
@@ -29,14 +37,14 @@ def row(word: str, status: str = "ok") -> Row:
 class TestFaults:
     @pytest.mark.wire
     @pytest.mark.usefixtures("binary")
-    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in KERNELS])
+    @pytest.mark.parametrize("kind", kinds(kernels=False))
     def test_nothing_breaks_in_a_conversation(self, kind: str) -> None:
         verdict = run(Trial(kind=kind, seed=1))
         assert verdict.broken == {}, "\n".join(verdict.story)
 
     @pytest.mark.kernel
     @pytest.mark.usefixtures("binary")
-    @pytest.mark.parametrize("kind", KERNELS)
+    @pytest.mark.parametrize("kind", kinds(kernels=True))
     def test_nothing_breaks_in_a_kernel(self, kind: str) -> None:
         verdict = run(Trial(kind=kind, seed=1))
         assert verdict.broken == {}, "\n".join(verdict.story)
@@ -47,6 +55,7 @@ class TestFaults:
 class TestWhatTheTrialsFound:
     """Each was a bug once."""
 
+    @pytest.mark.long
     async def test_the_same_turn_again_on_a_full_disk_does_not_block_what_follows(self) -> None:
         with staged() as stage:
             book = Book(stage)
@@ -80,6 +89,7 @@ class TestWhatTheTrialsFound:
                 await book.close()
             assert stage.ledger.broken == {}, stage.ledger.story
 
+    @pytest.mark.long
     async def test_a_turn_that_waits_for_room_is_resumed_without_its_transcript(self) -> None:
         with staged() as stage:
             book = Book(stage)
@@ -173,6 +183,7 @@ class TestACutTranscript:
 
 
 @pytest.mark.wire
+@pytest.mark.long
 @pytest.mark.usefixtures("binary")
 class TestTheTrialsCanFail:
     def test_a_turn_that_is_not_recorded_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:

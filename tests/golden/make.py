@@ -36,10 +36,12 @@ from hotclaude_kernel.modelserver.server import ModelServer
 
 from ..hostile import corpus
 from . import manners
-from .manners import HERE, NOTEBOOKS, Lab, environment, hotclaude, open_lab
+from .manners import HERE, NOTEBOOKS, environment, hotclaude, open_lab, shown
 
 if TYPE_CHECKING:
     from hotclaude_kernel.modelserver.request import Request
+
+    from ..support.frontend import Notebook
 
 PLACE = Path("/tmp/golden")
 WORK = PLACE / "work"
@@ -226,40 +228,10 @@ def make_tools(env: dict[str, str], server: ModelServer) -> None:
     with open_lab(env, *NOTEBOOKS["tools"]) as lab:
         for cell, (_, answers, presses) in zip(made.cells, TOOLS, strict=True):
             server.model = Script(answers, default=says("ok"))
-            press = Presses(lab, presses)
-            cell.outputs = lab.run(cell.source, cell.id, hook=press)
+            press = lab.pressing(*presses)
+            cell.outputs = shown(lab, cell.source, cell.id, hook=press)
             assert not press.pending, f"not asked in {cell.source!r}: {press.pending}"
     finish(made, path)
-
-
-class Presses:
-    """A page that presses what it is told to, as soon as it is asked."""
-
-    def __init__(self, lab: Lab, presses: list[tuple[str, Any]]) -> None:
-        self.pending = list(presses)
-        self._lab = lab
-        self._widgets: dict[str, str] = {}
-
-    def __call__(self, message: Any) -> None:
-        """Take a message of the kernel's."""
-        kind, content = message["header"]["msg_type"], message["content"]
-        if kind == "comm_open":
-            state = content["data"].get("state", {})
-            if name := state.get("description") or state.get("placeholder"):
-                self._widgets[name] = content["comm_id"]
-        shows = kind in ("display_data", "update_display_data")
-        if shows and "widget-view" in str(content["data"]):
-            self._press(*self.pending.pop(0))
-            self._widgets.clear()
-
-    def _press(self, label: str, first: Any) -> None:
-        widgets = self._widgets
-        if isinstance(first, str):
-            field = next(key for key in widgets if key.split()[0] in ("why", "what", "something"))
-            self._lab.tell(widgets[field], {"method": "update", "state": {"value": first}})
-        for name in first if isinstance(first, list) else ():
-            self._lab.tell(widgets[name], {"method": "update", "state": {"value": True}})
-        self._lab.tell(widgets[label], {"method": "custom", "content": {"event": "click"}})
 
 
 # --- words: parameters, settings, Markdown, hostile text; by `hotclaude run` ---------------------
@@ -333,11 +305,11 @@ def make_tree(env: dict[str, str], server: ModelServer) -> None:
 
     def ask(cell: str, *answers: Any, source: str = "") -> None:
         server.model = Script(answers, default=says("ok"))
-        live[cell] = lab.run(source or TREE[cell], cell)
+        live[cell] = shown(lab, source or TREE[cell], cell)
 
     def stop(cell: str, *blocks: Any, source: str = "") -> None:
         server.model = Script([says(*blocks, Wait(Gate()))], default=says("ok"))
-        live[cell] = lab.run(source or TREE[cell], cell, hook=Stops(lab, "half"))
+        live[cell] = shown(lab, source or TREE[cell], cell, hook=Stops(lab, "half"))
 
     with open_lab(env) as lab:
         ask("tree-1", says("Noted."))
@@ -367,14 +339,14 @@ def make_tree(env: dict[str, str], server: ModelServer) -> None:
     with open_lab(env | {"HOTCLAUDE_RECORD": "none"}) as lab:
         for cell in made.cells:
             known = cell.id in LIVE_ONLY
-            cell.outputs = live[cell.id] if known else lab.run(cell.source, cell.id)
+            cell.outputs = live[cell.id] if known else shown(lab, cell.source, cell.id)
     finish(made, path)
 
 
 class Stops:
     """A page whose reader interrupts the cell once certain words are there."""
 
-    def __init__(self, lab: Lab, words: str) -> None:
+    def __init__(self, lab: Notebook, words: str) -> None:
         self._lab, self._words, self._done = lab, words, False
 
     def __call__(self, message: Any) -> None:
@@ -416,7 +388,7 @@ def make_moves(env: dict[str, str], server: ModelServer) -> None:
     with open_lab(env | {"JPY_SESSION_NAME": str(path)}) as lab:
         for cell, (_, answers) in zip(made.cells, MOVES, strict=True):
             server.model = Script(answers, default=says("ok"))
-            cell.outputs = lab.run(cell.source, cell.id)
+            cell.outputs = shown(lab, cell.source, cell.id)
     finish(made, path)
 
 

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
+
+from ..support.environment import isolated_env
+from ..support.frontend import open_notebook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ..support.frontend import Message, Notebook
 
 HERE = Path(__file__).parent
 DUMP = HERE / "store.sql"
@@ -58,21 +59,10 @@ Outputs = list[dict[str, Any]]
 
 def environment(folder: Path, url: str) -> dict[str, str]:
     """Return all of the environment of a process: a home below `folder`, no account, no network."""
-    (folder / "home").mkdir(parents=True, exist_ok=True)
-    (folder / "work").mkdir(exist_ok=True)
-    return {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(folder / "home"),
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "CLAUDE_CONFIG_DIR": str(folder / "home" / ".claude"),
-        "ANTHROPIC_API_KEY": "dummy",
-        "ANTHROPIC_BASE_URL": url,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "HOTCLAUDE_STORE": str(folder / "store.db"),
-        "IPYTHONDIR": str(folder / "home" / ".ipython"),
-        "JUPYTER_CONFIG_DIR": str(folder / "home" / ".jupyter"),
-    }
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    env = isolated_env(folder / "home", url, "")
+    del env["HOTCLAUDE_CLI"]
+    return env | {"TZ": "UTC", "HOTCLAUDE_STORE": str(folder / "store.db")}
 
 
 # --- the data --------------------------------------------------------------------------------
@@ -130,7 +120,7 @@ def replay(folder: Path, name: str, manner: str, env: dict[str, str]) -> list[Ou
         env["JPY_SESSION_NAME"] = str(path)
         with open_lab(env, *NOTEBOOKS[name], at_once=True) as lab:
             for cell in code_cells(notebook):
-                cell.outputs = lab.run(cell.source, cell.id)
+                cell.outputs = shown(lab, cell.source, cell.id)
     return outputs_of(notebook)
 
 
@@ -168,120 +158,23 @@ def golden(name: str, manner: str = "") -> list[Outputs]:
     return outputs_of(nbformat.read(saved(name, manner), as_version=4))
 
 
-class Lab:
-    """A kernel, and a client that speaks to it as JupyterLab does."""
-
-    def __init__(self, manager: Any) -> None:
-        self.client = BlockingKernelClient()
-        self.client.load_connection_info(manager.get_connection_info())
-        self.client.start_channels()
-        deadline = time.monotonic() + DEADLINE_S
-        replied = heard = False
-        while not (replied and heard):
-            assert time.monotonic() < deadline, "the kernel does not get ready"
-            self.client.kernel_info()
-            with suppress(queue.Empty):
-                replied |= bool(self.client.get_shell_msg(timeout=1))
-                heard |= bool(self.client.get_iopub_msg(timeout=1))
-
-    def run(
-        self, source: str, cell_id: str, *, hook: Callable[[Any], None] | None = None
-    ) -> list[Any]:
-        """Run a cell and return its outputs as the page would save them."""
-        content = {
-            "code": source,
-            "silent": False,
-            "store_history": True,
-            "user_expressions": {},
-            "allow_stdin": True,
-            "stop_on_error": True,
-        }
-        message = self.client.session.msg("execute_request", content)
-        message["metadata"]["cellId"] = cell_id
-        self.client.shell_channel.send(message)
-        asked = message["header"]["msg_id"]
-        page = Page()
-        while True:
-            got = self.client.get_iopub_msg(timeout=DEADLINE_S)
-            if hook:
-                hook(got)
-            if got["parent_header"].get("msg_id") != asked:
-                continue
-            page.take(got)
-            if got["content"].get("execution_state") == "idle":
-                break
-        reply = self.client.get_shell_msg(timeout=DEADLINE_S)
-        while reply["parent_header"].get("msg_id") != asked:
-            reply = self.client.get_shell_msg(timeout=DEADLINE_S)
-        return page.outputs
-
-    def interrupt(self) -> None:
-        """Interrupt the running cell."""
-        self.client.control_channel.send(self.client.session.msg("interrupt_request", {}))
-
-    def tell(self, widget: str, data: dict[str, Any]) -> None:
-        """Send a widget what the page's half of it would send."""
-        message = self.client.session.msg("comm_msg", {"comm_id": widget, "data": data})
-        self.client.shell_channel.send(message)
-
-    def close(self) -> None:
-        """Leave the kernel."""
-        self.client.stop_channels()
-        self.client.context.destroy()
-
-
-class Page:
-    """The outputs of one cell: updates applied, clears obeyed."""
-
-    def __init__(self) -> None:
-        self.outputs: list[Any] = []
-        self._shown: dict[str, Any] = {}
-        self._clears = False
-
-    def take(self, message: Any) -> None:
-        """Take a message of the kernel's."""
-        kind, content = message["header"]["msg_type"], message["content"]
-        if kind == "clear_output":
-            self._clears = True
-        elif kind == "update_display_data":
-            if shown := self._shown.get(content["transient"]["display_id"]):
-                new = nbformat.v4.new_output("display_data", content["data"])
-                shown.data, shown.metadata = new.data, nbformat.from_dict(content["metadata"])
-        elif kind in ("display_data", "execute_result", "stream", "error"):
-            self._add(kind, message)
-
-    def _add(self, kind: str, message: Any) -> None:
-        if self._clears:
-            self.outputs, self._shown, self._clears = [], {}, False
-        output = nbformat.v4.output_from_msg(message)
-        last = self.outputs[-1] if self.outputs else None
-        if kind == "stream" and last and last.get("name") == output.name:
-            last.text += output.text
-            return
-        self.outputs.append(output)
-        if at := message["content"].get("transient", {}).get("display_id"):
-            self._shown[at] = output
-
-
 @contextmanager
-def open_lab(env: dict[str, str], *arguments: str, at_once: bool = False) -> Iterator[Lab]:
+def open_lab(env: dict[str, str], *arguments: str, at_once: bool = False) -> Iterator[Notebook]:
     """Run a kernel in an environment, in the folder `work` beside its home.
 
     One that has no process of its own can be ended at once.
     """
-    manager = KernelManager(kernel_name="hotclaude")
-    cwd = Path(env["HOME"]).parent / "work"
-    manager.start_kernel(env=env, cwd=str(cwd), extra_arguments=list(arguments))
-    try:
-        lab = Lab(manager)
-    except BaseException:
-        manager.shutdown_kernel(now=True)
-        raise
-    try:
+    folder = Path(env["HOME"]).parent / "work"
+    with open_notebook(env, *arguments, cwd=folder, now=at_once) as lab:
         yield lab
-    finally:
-        lab.close()
-        manager.shutdown_kernel(now=at_once)
+
+
+def shown(
+    lab: Notebook, source: str, cell_id: str, *, hook: Callable[[Message], None] | None = None
+) -> list[Any]:
+    """Run a cell as JupyterLab does, and return its outputs as the page would save them."""
+    ran = lab.run(source, cell_id=cell_id, allow_stdin=True, hook=hook)
+    return [nbformat.from_dict(output) for output in ran.saved]
 
 
 def hotclaude() -> str:

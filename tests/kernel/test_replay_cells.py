@@ -11,8 +11,8 @@ import pytest
 from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
 
-from ..notebooks.test_clients import executed, notebook_of
 from ..support.frontend import open_notebook
+from ..support.notebooks import executed, notebook_of
 
 if TYPE_CHECKING:
     from hotclaude_kernel.modelserver.server import ModelServer

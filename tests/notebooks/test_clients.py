@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import jupytext
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
@@ -20,27 +19,14 @@ from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.notebooks.markdown import MarkdownExporter
 
 from ..hostile import corpus
+from ..support.notebooks import executed, notebook_of
 
 if TYPE_CHECKING:
     from hotclaude_kernel.modelserver.server import ModelServer
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
-KERNELSPEC = {"name": "hotclaude", "display_name": "Hot Claude", "language": "markdown"}
 ANSWER = Path(__file__).parents[1] / "answer.md"
-
-
-def notebook_of(*prompts: str) -> Any:
-    """A notebook of prompts."""
-    nb = nbformat.v4.new_notebook(metadata={"kernelspec": KERNELSPEC})
-    nb.cells = [nbformat.v4.new_code_cell(prompt) for prompt in prompts]
-    return nb
-
-
-def executed(nb: Any, env: dict[str, str]) -> Any:
-    """Run it by nbclient, in the isolated environment."""
-    NotebookClient(nb, timeout=60).execute(env=env, cwd=f"{env['HOME']}/work")
-    return nb
 
 
 def answer_of(cell: Any) -> str:

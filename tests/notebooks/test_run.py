@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from papermill.inspection import inspect_notebook
 
 from hotclaude_kernel import errors
 from hotclaude_kernel.cli import main
@@ -279,8 +278,14 @@ class TestUsage:
             assert issubclass(getattr(errors, name), errors.HotClaudeError)
 
 
+@pytest.fixture
+def inspect_notebook() -> Any:
+    """Papermill's, which is not where only the pure ring runs."""
+    return pytest.importorskip("papermill.inspection").inspect_notebook
+
+
 class TestPapermill:
-    def test_it_learns_what_a_notebook_takes(self, tmp_path: Path) -> None:
+    def test_it_learns_what_a_notebook_takes(self, tmp_path: Path, inspect_notebook: Any) -> None:
         path = written(tmp_path / "nb.ipynb", PARAMETERS, "Say {{topic}}")
         assert inspect_notebook(str(path)) == {
             "topic": {
@@ -292,7 +297,9 @@ class TestPapermill:
             "n": {"name": "n", "inferred_type_name": "int", "default": "3", "help": ""},
         }
 
-    def test_it_is_not_stopped_by_a_cell_that_can_not_be_read(self, tmp_path: Path) -> None:
+    def test_it_is_not_stopped_by_a_cell_that_can_not_be_read(
+        self, tmp_path: Path, inspect_notebook: Any
+    ) -> None:
         path = written(tmp_path / "nb.ipynb", ("%params oops", "parameters"))
         assert inspect_notebook(str(path)) == {}
 

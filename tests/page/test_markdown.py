@@ -159,14 +159,14 @@ class TestSplitter:
     @pytest.mark.parametrize(
         "text",
         [
-            "# a\n\ntext **b**\n\n- c\n\n- d\n\n```\ne\n\nf\n```\n\n" * 2500,
-            "```\n" + "x = 1\n\n" * 14_000,
-            "- a\n\n  b\n\n" * 10_000,
-            "- a\n\n```\nb\n\nc\n" * 7_000,
-            "```\na\n\nb\n```\n" * 8_000,
-            "\\[\n\na\n\n" * 15_000,
-            "$$ x\n\n- a\n\n" * 10_000,
-            "a" * 100_000,
+            "# a\n\ntext **b**\n\n- c\n\n- d\n\n```\ne\n\nf\n```\n\n" * 500,
+            "```\n" + "x = 1\n\n" * 3_000,
+            "- a\n\n  b\n\n" * 2_000,
+            "- a\n\n```\nb\n\nc\n" * 1_500,
+            "```\na\n\nb\n```\n" * 1_600,
+            "\\[\n\na\n\n" * 3_000,
+            "$$ x\n\n- a\n\n" * 2_000,
+            "a" * 20_000,
         ],
         ids=["mixed", "fence", "list", "broken lists", "fences", "maths", "no maths", "line"],
     )

@@ -64,6 +64,7 @@ class Pool:
         self._binary = binary
         self._early = prespawned
         self._starting: list[tuple[Place, asyncio.Task[Warm]]] = []
+        self._waiting = 0  # leases whose process is being started
         self._ending: set[asyncio.Future[None]] = set()
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
@@ -125,8 +126,13 @@ class Pool:
         self.prepare(place)
         task = self._find_starting(place)
         assert task is not None
-        # Shielded: an interrupt gives up the waiting, not the process.
-        return await asyncio.shield(task)
+        self._waiting += 1
+        try:
+            # Shielded: an interrupt gives up the waiting, not the process.
+            return await asyncio.shield(task)
+        finally:
+            self._waiting -= 1
+            self._poke()
 
     def _park(self, warm: Warm) -> None:
         """Take a process back, unless it was retired meanwhile."""
@@ -340,7 +346,8 @@ class Pool:
                 self.retire(warm)
                 if serves and self.home:
                     self.prepare(self.home)
-            elif not serves and self._too_many():
+            # While a lease waits, what is parked may be what was just started for it.
+            elif not (serves or self._waiting) and self._too_many():
                 self.tally.evicted += 1
                 self.retire(warm)
             else:

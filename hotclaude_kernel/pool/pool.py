@@ -62,6 +62,7 @@ class Pool:
         self._binary = binary
         self._early = prespawned
         self._starting: list[tuple[Place, asyncio.Task[Warm]]] = []
+        self._waiting = 0  # leases whose process is being started
         self._ending: set[asyncio.Future[None]] = set()
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
@@ -123,8 +124,13 @@ class Pool:
         self.prepare(place)
         task = self._find_starting(place)
         assert task is not None
-        # Shielded: an interrupt gives up the waiting, not the process.
-        return await asyncio.shield(task)
+        self._waiting += 1
+        try:
+            # Shielded: an interrupt gives up the waiting, not the process.
+            return await asyncio.shield(task)
+        finally:
+            self._waiting -= 1
+            self._poke()
 
     def _park(self, warm: Warm) -> None:
         """Take a process back, unless it was retired meanwhile."""
@@ -324,7 +330,12 @@ class Pool:
     def _settle(self) -> float:
         """End what must end and start what is due; return the seconds until there may be more."""
         now = time.monotonic()
-        for warm, why in to_end(self.parked, self.leased, self.limits, self._serves, now):
+
+        def wanted(warm: Warm) -> bool:
+            # While a lease waits, a parked process may be the one just started for it.
+            return bool(self._waiting) or self._serves(warm)
+
+        for warm, why in to_end(self.parked, self.leased, self.limits, wanted, now):
             serves = self._serves(warm)
             setattr(self.tally, why, getattr(self.tally, why) + 1)
             self.asleep |= serves and why == HIBERNATED

@@ -22,19 +22,19 @@ def to_end(
     parked: Sequence[Warm],
     leased: Sequence[Warm],
     limits: Limits,
-    serves: Callable[[Warm], bool],
+    wanted: Callable[[Warm], bool],
     now: float,
 ) -> Iterator[tuple[Warm, str]]:
     """Yield each waiting process that must end, with the reason, the longest unused first.
 
     A process is hibernated when it was idle for too long, recycled when it is worn or old, and
-    evicted when there are too many. The one that `serves` is never evicted. `now` is in seconds
+    evicted when there are too many and it is not `wanted`. `now` is in seconds
     of the monotonic clock.
     """
     left = [*parked, *leased]
     for warm in sorted(parked, key=lambda warm: warm.used):
         why = _why(warm, limits, now)
-        if not why and _too_many(left, limits) and not serves(warm):
+        if not why and _too_many(left, limits) and not wanted(warm):
             why = EVICTED
         if why:
             left.remove(warm)

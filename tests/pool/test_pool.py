@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.errors import ClaudeUnusable, ConversationLost, ProcessDied
+from hotclaude_kernel.errors import (
+    ClaudeUnusable,
+    ConversationLost,
+    Interrupted,
+    ProcessDied,
+    UsageError,
+)
 from hotclaude_kernel.pool import orphans
 from hotclaude_kernel.pool import pool as pool_module
 from hotclaude_kernel.pool.pool import Pool
-from hotclaude_kernel.pool.warm import Held, Limits, Place
+from hotclaude_kernel.pool.warm import Limits, Place
 from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tree import Node
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from hotclaude_kernel.errors import HotClaudeError
     from hotclaude_kernel.pool.warm import Warm
 
 QUIET = Limits(spares=0)
@@ -51,6 +58,8 @@ class FakeSession:
     async def close(self, *, now: bool = False) -> None:
         self.alive = False
         self.world.closed.append(self.pid)
+        if now:
+            self.world.killed.append(self.pid)
 
 
 class World:
@@ -60,6 +69,7 @@ class World:
         self.pids = count(1)
         self.spawned: list[tuple[str, ...]] = []
         self.closed: list[int] = []
+        self.killed: list[int] = []
         self.fails: Exception | None = None
         self.rewinds = True
         self.begun, self.gate = asyncio.Event(), asyncio.Event()
@@ -108,8 +118,8 @@ class opened:  # noqa: N801 - reads as what it does
 
 def node(number: int, *, compacted: bool = False) -> Node:
     return Node(
-        id=number,
-        parent=number - 1 or None,
+        id=f"node-{number}",
+        parent=f"node-{number - 1}" if number > 1 else None,
         number=number,
         prompt="",
         status="ok",
@@ -128,76 +138,93 @@ def place(turns: int = 0, **options: Any) -> Place:
 def asked(warm: Warm, turns: int) -> Place:
     """Have a process answer so many turns more; return where the conversation then is."""
     for number in range(len(warm.held) + 1, len(warm.held) + turns + 1):
-        warm.held.append(Held(number, f"uuid-{number}", compacted=False))
+        warm.held.append(node(number))
     warm.turns += turns
     return place(len(warm.held))
 
 
+async def used(pool: Pool, where: Place, turns: int = 0) -> Warm:
+    """Lease a process, have it answer so many turns, give it back."""
+    async with pool.lease(where) as warm:
+        asked(warm, turns)
+    return warm
+
+
 class TestLeasing:
     async def test_the_first_lease_starts_a_process(self, pool: Pool, world: World) -> None:
-        warm = await pool.lease(place())
-        assert (warm.session.pid, pool.parked, pool.leased) == (1, [], [warm])
+        async with pool.lease(place()) as warm:
+            assert (warm.session.pid, pool.parked, pool.leased) == (1, [], [warm])
         assert "--session-id" in world.spawned[0]
 
     async def test_a_process_that_was_parked_is_leased_again(self, pool: Pool) -> None:
-        warm = await pool.lease(place())
-        home = asked(warm, 1)
-        pool.park(warm, home)
-        assert await pool.lease(home) is warm
+        warm = await used(pool, place(), 1)
+        assert (pool.parked, pool.leased) == ([warm], [])
+        assert await used(pool, place(1)) is warm
         assert pool.tally.spawned == 1
 
     async def test_it_is_rewound_where_it_has_seen_more(self, pool: Pool) -> None:
-        warm = await pool.lease(place())
-        pool.park(warm, asked(warm, 3))
-        again = await pool.lease(place(1))
-        assert again is warm
-        assert (warm.session.rewound, warm.ids) == (["uuid-2"], [1])  # type: ignore[attr-defined]
+        warm = await used(pool, place(), 3)
+        async with pool.lease(place(1)) as again:
+            assert again is warm
+            assert warm.session.rewound == ["uuid-2"]  # type: ignore[attr-defined]
+            assert warm.ids == ("node-1",)
 
     async def test_one_that_can_not_rewind_gives_way_to_a_new_one(
         self, pool: Pool, world: World
     ) -> None:
         world.rewinds = False
-        warm = await pool.lease(place())
-        pool.park(warm, asked(warm, 3))
-        again = await pool.lease(place(1))
+        await used(pool, place(), 3)
+        again = await used(pool, place(1))
         await pool.ended()
-        assert (again.session.pid, again.ids, world.closed) == (2, [1], [1])
+        assert (again.session.pid, again.ids, world.closed) == (2, ("node-1",), [1])
         assert "--resume" in world.spawned[1]
 
     async def test_a_summary_can_not_be_cut_off_in_place(self, pool: Pool) -> None:
-        warm = await pool.lease(place())
-        home = asked(warm, 1)
-        warm.held.append(Held(2, "uuid-2", compacted=True))
-        pool.park(warm, home)
-        assert (await pool.lease(place(1))) is not warm
+        async with pool.lease(place()) as warm:
+            warm.held += [node(1), node(2, compacted=True)]
+        assert await used(pool, place(1)) is not warm
 
     async def test_other_settings_start_another_process(self, pool: Pool) -> None:
-        warm = await pool.lease(place())
-        pool.park(warm, asked(warm, 1))
-        assert await pool.lease(place(1, model="haiku")) is not warm
-        assert pool.parked == [warm]
+        warm = await used(pool, place(), 1)
+        async with pool.lease(place(1, model="haiku")) as other:
+            assert other is not warm
+            assert pool.parked == [warm]
 
     async def test_of_two_the_one_that_is_there_already_is_leased(self, pool: Pool) -> None:
-        far, near = await pool.lease(place()), await pool.lease(place())
-        pool.park(near, asked(near, 1))
-        pool.park(far, asked(far, 3))
-        assert await pool.lease(place(1)) is near
+        async with pool.lease(place()) as far:
+            near = await used(pool, place(), 1)
+            asked(far, 3)
+        assert await used(pool, place(1)) is near
 
     async def test_one_that_died_while_it_was_parked_is_not_leased(self, pool: Pool) -> None:
-        warm = await pool.lease(place())
-        pool.park(warm, place())
+        warm = await used(pool, place())
         warm.session.alive = False  # type: ignore[misc]
-        assert await pool.lease(place()) is not warm
+        assert await used(pool, place()) is not warm
 
-    async def test_two_leases_at_once_get_two_processes(self, pool: Pool) -> None:
-        one, other = await asyncio.gather(pool.lease(place()), pool.lease(place()))
-        assert one is not other
-        assert pool.leased == [one, other]
+    @pytest.mark.parametrize("leases", [2, 8])
+    async def test_several_leases_at_once_of_one_place_get_processes_of_their_own(
+        self, pool: Pool, world: World, leases: int
+    ) -> None:
+        all_lent = asyncio.Barrier(leases)
+
+        async def use() -> Warm:
+            async with pool.lease(place()) as warm:
+                await all_lent.wait()
+                assert warm in pool.leased
+                return warm
+
+        async with asyncio.timeout(10):
+            lent = await asyncio.gather(*(use() for _ in range(leases)))
+        assert len({warm.session.pid for warm in lent}) == leases
+        assert (len(world.spawned), pool.leased) == (leases, [])
+        most = pool.limits.processes
+        await eventually(lambda: len(pool.parked) <= most, "no more are kept than allowed")
+        assert len(pool.parked) == min(leases, most)
 
     async def test_a_lease_waits_for_what_was_prepared(self, pool: Pool, world: World) -> None:
         world.gate.clear()
         pool.prepare(place())
-        leasing = asyncio.create_task(pool.lease(place()))
+        leasing = asyncio.create_task(used(pool, place()))
         await world.begun.wait()
         world.gate.set()
         await leasing
@@ -207,20 +234,50 @@ class TestLeasing:
         self, pool: Pool, world: World
     ) -> None:
         world.gate.clear()
-        leasing = asyncio.create_task(pool.lease(place()))
+        leasing = asyncio.create_task(used(pool, place()))
         await world.begun.wait()
         leasing.cancel()
         await asyncio.gather(leasing, return_exceptions=True)
         world.gate.set()
-        await pool.lease(place())
+        await used(pool, place())
         assert len(world.spawned) == 1
+
+
+class TestABlockThatFails:
+    @pytest.mark.parametrize("failure", [ZeroDivisionError(), asyncio.CancelledError()])
+    async def test_its_process_ends_where_nobody_knows_what_it_has_seen(
+        self, pool: Pool, world: World, failure: BaseException
+    ) -> None:
+        with pytest.raises(type(failure)):
+            async with pool.lease(place()):
+                raise failure
+        await pool.ended()
+        assert (pool.parked, pool.leased, world.closed, world.killed) == ([], [], [1], [1])
+
+    @pytest.mark.parametrize("failure", [UsageError("no"), Interrupted("stopped")])
+    async def test_it_is_parked_where_the_error_is_ours(
+        self, pool: Pool, world: World, failure: HotClaudeError
+    ) -> None:
+        with pytest.raises(type(failure)):
+            async with pool.lease(place()) as warm:
+                raise failure
+        assert (pool.parked, pool.leased, world.closed) == ([warm], [], [])
+        assert await used(pool, place()) is warm
+
+    async def test_one_that_the_block_has_retired_is_not_parked(
+        self, pool: Pool, world: World
+    ) -> None:
+        async with pool.lease(place()) as warm:
+            pool.retire(warm)
+        await pool.ended()
+        assert (pool.parked, pool.leased, world.closed) == ([], [], [1])
 
 
 class TestWhatCanNotBeStarted:
     async def test_the_lease_says_so_and_nothing_is_kept(self, pool: Pool, world: World) -> None:
         world.fails = ProcessDied("it died at once")
         with pytest.raises(ProcessDied):
-            await pool.lease(place())
+            await used(pool, place())
         assert (pool.parked, pool.leased, world.closed) == ([], [], [1])
 
     async def test_where_it_was_to_be_resumed_the_conversation_is_lost(
@@ -228,7 +285,7 @@ class TestWhatCanNotBeStarted:
     ) -> None:
         world.fails = ProcessDied("no such session")
         with pytest.raises(ConversationLost):
-            await pool.lease(place(2))
+            await used(pool, place(2))
 
     async def test_no_transcript_is_left_of_one_that_was_not_spawned(
         self, pool: Pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -238,7 +295,7 @@ class TestWhatCanNotBeStarted:
 
         monkeypatch.setattr(pool_module, "spawn", spawn)
         with pytest.raises(ClaudeUnusable):
-            await pool.lease(place(2))
+            await used(pool, place(2))
         assert not list(tmp_path.rglob("*.jsonl"))  # noqa: ASYNC240
 
 
@@ -247,10 +304,9 @@ class TestLimits:
         self, world: World, tmp_path: Path
     ) -> None:
         async with opened(tmp_path, Limits(spares=0, processes=1)) as pool:
-            first = await pool.lease(place())
-            pool.park(first, asked(first, 1))
-            second = await pool.lease(place(model="haiku"))
-            pool.park(second, place(model="haiku"))
+            await used(pool, place(), 1)
+            pool.home = place(model="haiku")
+            second = await used(pool, pool.home)
             await eventually(lambda: world.closed == [1], "the first one ends")
             assert (pool.parked, pool.tally.evicted) == ([second], 1)
 
@@ -258,44 +314,46 @@ class TestLimits:
         self, world: World, tmp_path: Path
     ) -> None:
         async with opened(tmp_path, Limits(spares=0, idle_timeout_s=0.01)) as pool:
-            warm = await pool.lease(place())
-            pool.park(warm, asked(warm, 1))
+            pool.home = place(1)
+            await used(pool, place(), 1)
             await eventually(lambda: world.closed == [1], "it ends")
             assert (pool.asleep, pool.tally.hibernated) == (True, 1)
-            await pool.lease(place(1))
-            assert not pool.asleep
+            async with pool.lease(place(1)):
+                assert not pool.asleep
 
     async def test_what_is_worn_is_replaced_before_it_is_wanted(
         self, world: World, tmp_path: Path
     ) -> None:
         async with opened(tmp_path, Limits(spares=0, turns=2)) as pool:
-            warm = await pool.lease(place())
-            pool.park(warm, asked(warm, 2))
+            pool.home = place(2)
+            warm = await used(pool, place(), 2)
             await eventually(lambda: len(pool.parked) == 1 and warm not in pool.parked, "a new one")
-            assert (pool.tally.recycled, pool.parked[0].ids) == (1, [1, 2])
+            assert (pool.tally.recycled, pool.parked[0].ids) == (1, ("node-1", "node-2"))
 
     async def test_a_spare_waits_for_a_new_conversation(self, world: World, tmp_path: Path) -> None:
         async with opened(tmp_path, Limits(spares=1)) as pool:
-            warm = await pool.lease(place())
-            pool.park(warm, asked(warm, 1))
+            pool.home = place(1)
+            warm = await used(pool, place(), 1)
             await eventually(lambda: len(pool.parked) == 2, "the spare")
-            spare = await pool.lease(place(new=True))
-            assert spare is not warm
-            assert pool.tally.spawned == 2
+            async with pool.lease(place(new=True)) as spare:
+                assert spare is not warm
+                assert pool.tally.spawned == 2
 
 
 class TestEnding:
     async def test_closing_ends_what_is_parked_leased_and_starting(
         self, pool: Pool, world: World
     ) -> None:
-        parked, _ = await pool.lease(place()), await pool.lease(place())
-        pool.park(parked, place())
-        world.gate.clear()
-        world.begun.clear()
-        pool.prepare(place(1))
-        await world.begun.wait()
-        await pool.close()
-        assert sorted(world.closed) == [1, 2, 3]
+        async with pool.lease(place()) as leased:
+            parked = await used(pool, place())
+            world.gate.clear()
+            world.begun.clear()
+            pool.prepare(place(1))
+            await world.begun.wait()
+            assert (pool.parked, pool.leased) == ([parked], [leased])
+            await pool.close()
+            assert sorted(world.closed) == [1, 2, 3]
+        assert (pool.parked, pool.leased) == ([], [])
 
     async def test_nothing_is_prepared_after_closing(self, pool: Pool, world: World) -> None:
         await pool.close()
@@ -308,8 +366,8 @@ class TestEnding:
             with pool._record.store.read() as db:
                 return list(db.execute("select pid from process"))
 
-        warm = await pool.lease(place())
-        assert noted() == [(1,)]
-        pool.retire(warm)
+        async with pool.lease(place()) as warm:
+            assert noted() == [(1,)]
+            pool.retire(warm)
         await pool.ended()
         assert noted() == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,12 @@ import pytest
 from hotclaude_kernel.record import notebooks
 from hotclaude_kernel.record.database import MEMORY
 from hotclaude_kernel.record.notebook import Record
-from hotclaude_kernel.record.store import Finished, settings_id
+from hotclaude_kernel.record.queries import all_turns
+from hotclaude_kernel.turns.identity import settings_name
+from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tree import Node
+from hotclaude_kernel.turns.turn import Recorded
 
 from .test_cassette import ANSWER, frames_of
 
@@ -59,25 +61,26 @@ def add(record: Record, text: str, cell: str | None = None, **options: Any) -> N
     """Record a turn behind the head; its name tells what it followed, as a real one's does."""
     head = record.branches.head
     node = Node(
-        id=time.time_ns(),
+        id=f"{head.id if head else ''}/{text}",
         parent=head.id if head else None,
         number=head.number + 1 if head else 1,
         prompt=text,
         status="ok",
         cell_id=cell,
         key=f"key of {text}",
-        digest=f"{head.digest if head else ''}/{text}",
-        settings=settings_id(Settings()),
-        uuid=f"uuid of {text}",
+        settings=settings_name(Settings()),
+        uuid=options.pop("uuid", f"uuid of {text}"),
     )
-    turn = Finished(
+    turn = Recorded(
         node=node,
-        prompt=text,
+        prompt=Prompt(text=text, cell_id=cell),
         settings=Settings(),
         entries=options.pop("entries", ENTRIES),
         frames=frames_of(ANSWER),
     )
-    return record.add(turn, **options)
+    record.add(turn, **options)
+    assert record.branches.head
+    return record.branches.head
 
 
 def prompts(record: Record) -> list[str]:
@@ -181,7 +184,9 @@ class TestAdding:
     def test_the_very_same_of_another_notebook_becomes_ours(self, shelf: Shelf) -> None:
         one = add(shelf.open(shelf.notebook()), "one", "a")
         ours = shelf.open(shelf.notebook("other", "xyz"))
-        assert add(ours, "one", "x").id == one.id
+        same = add(ours, "one", "x", uuid="of another process")
+        assert (same.id, same.uuid) == (one.id, one.uuid)
+        assert all_turns(ours.store) == [one.id]
         assert [node.cell_id for node in ours.branches.path] == ["x"]
 
     def test_what_can_not_be_written_is_said_and_written_with_the_next(self, shelf: Shelf) -> None:
@@ -228,9 +233,9 @@ class TestReading:
     def test_a_turn_of_another_notebook_is_shown_in_our_cell(self, shelf: Shelf) -> None:
         one = add(shelf.open(shelf.notebook()), "one", "a")
         ours = shelf.open(shelf.notebook("other", "xyz"))
-        node, recording = ours.recording(one.id, "x")
-        assert (node.id, node.cell_id) == (one.id, "x")
-        assert recording.frames == frames_of(ANSWER)
+        turn = ours.recorded(one.id, "x")
+        assert (turn.node.id, turn.node.cell_id) == (one.id, "x")
+        assert turn.frames == frames_of(ANSWER)
 
     def test_what_is_held_is_let_go_at_the_end(self, shelf: Shelf) -> None:
         path = shelf.notebook()

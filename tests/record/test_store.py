@@ -11,8 +11,9 @@ import pytest
 from hotclaude_kernel.claude.processes import this_kernel
 from hotclaude_kernel.errors import StoreError, StoreTooNew
 from hotclaude_kernel.record.notebooks import notebook_at
+from hotclaude_kernel.record.queries import all_turns
 from hotclaude_kernel.record.store import Process, Store
-from hotclaude_kernel.turns.prompt import Attachment
+from hotclaude_kernel.turns.prompt import Attachment, Prompt
 from hotclaude_kernel.turns.settings import Settings
 
 from .test_cassette import Book
@@ -38,20 +39,23 @@ class TestTurns:
         self, store: Store, book: Book
     ) -> None:
         node = book.add("hello")
-        assert store.find(node.key) == store.turn_of(node.digest) == node.id
+        assert store.find(node.key) == node.id
+        assert store.node(node.id) == node
         assert store.find("another") is None
-        assert store.turn_of("another") is None
+        assert store.node("another") is None
 
     def test_a_turn_that_failed_replays_for_nothing(self, store: Store, book: Book) -> None:
         node = book.add("hello", status="interrupted")
-        assert store.turn_of(node.digest) == node.id
+        assert store.node(node.id) == node
         assert store.find(node.key) is None
 
     def test_the_very_same_is_written_once_and_both_notebooks_have_it(
         self, store: Store, book: Book
     ) -> None:
         other = Book(store, "/another.ipynb")
-        assert book.add("hello").id == other.add("hello").id
+        node = book.add("hello")
+        assert other.add("hello").id == node.id
+        assert all_turns(store) == [node.id]
         assert len(notebook_at(store, "/another.ipynb").branches.nodes) == 1
 
     def test_what_came_last_replays(self, store: Store, book: Book) -> None:
@@ -71,11 +75,11 @@ class TestTurns:
             Attachment(name=f"{n}.png", media_type="image/png", data=bytes([n])) for n in (2, 1)
         )
         node = book.add("look", images=images)
-        assert store.prompt(node.id).attachments == images
+        assert store.turn(node.id).prompt.attachments == images
 
     def test_half_a_character_in_a_prompt_is_no_failure(self, store: Store, book: Book) -> None:
         node = book.add("half: \ud83d")
-        assert store.prompt(node.id).text.startswith("half: ")
+        assert store.turn(node.id).prompt.text.startswith("half: ")
 
     def test_the_transcript_of_a_turn_is_all_that_led_to_it(self, store: Store, book: Book) -> None:
         first = book.add("one")
@@ -92,10 +96,11 @@ class TestTurns:
             db.execute("update settings set json = json_set(json, '$.later', 1)")
         assert store.settings(node.settings) == settings
 
-    @pytest.mark.parametrize("read", ["recording", "prompt"])
-    def test_what_is_not_there_is_said(self, store: Store, read: str) -> None:
-        with pytest.raises(StoreError, match="Turn 7 is not in the record"):
-            getattr(store, read)(7)
+    def test_what_is_not_there_is_said(self, store: Store, book: Book) -> None:
+        with pytest.raises(StoreError, match="The turn another is not in the record"):
+            store.turn("another")
+        with pytest.raises(StoreError, match="The turn another is not in the record"):
+            store.join(book.notebook, "another", "cell", branch="main")
 
     def test_settings_that_are_not_there_are_too(self, store: Store) -> None:
         with pytest.raises(StoreError):
@@ -107,9 +112,15 @@ class TestWhatWasAsked:
         first = book.add("one")
         then = [book.add(text, after=first) for text in ("two", "three")]
         book.add("four", after=first, status="error")
-        assert [asked.id for asked in store.asked_after(first.id)] == [node.id for node in then]
-        assert [asked.prompt for asked in store.asked_after(None)] == ["one"]
-        assert [asked.id for asked in store.asked("three")] == [then[1].id]
+        under = Settings(cwd="/somewhere")
+        assert store.asked_after(first.id) == [
+            (Prompt(text="two"), under),
+            (Prompt(text="three"), under),
+        ]
+        assert store.asked_after(None) == [(Prompt(text="one"), under)]
+        assert store.asked("three") == [then[1].id]
+        again = book.add("three", after=then[0])
+        assert store.asked("three") == [then[1].id, again.id]
 
     def test_the_prompts_before_a_turn_are_in_order_and_without_its_own(
         self, store: Store, book: Book

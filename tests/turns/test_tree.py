@@ -8,10 +8,10 @@ from hotclaude_kernel.errors import UsageError
 from hotclaude_kernel.turns.tree import MAIN, Branches, Node, span
 
 
-def node(number: int, parent: int | None, cell: str | None = None) -> Node:
-    """A turn; its id is ten times its place, so that the two are never taken for each other."""
+def node(number: int, parent: str | None, cell: str | None = None) -> Node:
+    """A turn; its id tells its place."""
     return Node(
-        id=number * 10,
+        id=f"n{number}",
         parent=parent,
         number=number,
         prompt=f"prompt {number}",
@@ -40,26 +40,26 @@ class TestGrowing:
     def test_a_turn_becomes_the_head_and_the_end_of_the_branch(self) -> None:
         made = chain(2)
         assert numbers(made) == [1, 2]
-        assert made.branches == {MAIN: 20}
+        assert made.branches == {MAIN: "n2"}
 
     def test_it_is_built_again_from_its_nodes_and_names(self) -> None:
         made = chain(3)
         again = Branches(
-            made.nodes.values(), current="side", branches={MAIN: 30, "side": 20}, checkpoints={}
+            made.nodes.values(), current="side", branches={MAIN: "n3", "side": "n2"}, checkpoints={}
         )
         assert numbers(again) == [1, 2]
 
     def test_a_view_does_not_change_when_the_tree_grows(self) -> None:
         made = chain(1)
         view = made.view()
-        made.grow(node(2, 10))
-        assert (len(view.nodes), view.head, dict(view.branches)) == (1, 10, {MAIN: 10})
+        made.grow(node(2, "n1"))
+        assert (len(view.nodes), view.head, dict(view.branches)) == (1, "n1", {MAIN: "n1"})
 
 
 class TestCells:
     def test_a_cell_has_its_newest_turn_on_the_path(self) -> None:
         made = chain(2)
-        made.grow(node(3, 20, "a"))
+        made.grow(node(3, "n2", "a"))
         found = made.turn_of("a")
         assert found
         assert found.number == 3
@@ -70,7 +70,7 @@ class TestCells:
 
     def test_a_turn_beside_the_path_is_not_the_cells(self) -> None:
         made = chain(2)
-        made.stand(10)
+        made.stand("n1")
         assert made.turn_of("b") is None
 
 
@@ -79,7 +79,7 @@ class TestGoing:
         made = chain(3)
         name = made.rewind(made.path[1])
         assert (name, numbers(made)) == ("branch-1", [1])
-        assert made.branches == {MAIN: 10, "branch-1": 30}
+        assert made.branches == {MAIN: "n1", "branch-1": "n3"}
 
     def test_what_a_branch_holds_already_gets_no_second_name(self) -> None:
         made = chain(2)
@@ -93,7 +93,7 @@ class TestGoing:
     def test_checking_out_leaves_the_old_branch_where_it_was(self) -> None:
         made = chain(2)
         made.fork("side")
-        made.grow(node(3, 20))
+        made.grow(node(3, "n2"))
         made.checkout(MAIN)
         assert numbers(made) == [1, 2]
         made.checkout("side")
@@ -108,8 +108,8 @@ class TestGoing:
 class TestNames:
     def test_a_free_name_is_neither_a_branchs_nor_a_checkpoints(self) -> None:
         made = chain(1)
-        made.name(10, "branch-1")
-        made.checkpoints["branch-2"] = 10
+        made.name("n1", "branch-1")
+        made.checkpoints["branch-2"] = "n1"
         assert made.free_name("branch") == "branch-3"
 
     @pytest.mark.parametrize("name", ["", "two words", "a:b", "7", "start", MAIN])
@@ -120,9 +120,9 @@ class TestNames:
     def test_a_checkpoint_can_be_set_again_and_a_branch_is_none(self) -> None:
         made = chain(1)
         made.mark("good")
-        made.grow(node(2, 10))
+        made.grow(node(2, "n1"))
         made.mark("good")
-        assert made.checkpoints == {"good": 20}
+        assert made.checkpoints == {"good": "n2"}
         with pytest.raises(UsageError):
             made.mark(MAIN)
 
@@ -136,22 +136,22 @@ class TestFinding:
         made = chain(3)
         made.mark("good")
         made.rewind(made.path[1])
-        made.grow(node(4, 10))
+        made.grow(node(4, "n1"))
         return made
 
     @pytest.mark.parametrize(
         ("where", "at"),
         [
             ("start", None),
-            ("1", 10),
-            ("2", 40),
-            ("main", 40),
-            ("branch-1", 30),
-            ("branch-1:2", 20),
-            ("good", 30),
+            ("1", "n1"),
+            ("2", "n4"),
+            ("main", "n4"),
+            ("branch-1", "n3"),
+            ("branch-1:2", "n2"),
+            ("good", "n3"),
         ],
     )
-    def test_words_name_a_turn(self, where: str, at: int | None) -> None:
+    def test_words_name_a_turn(self, where: str, at: str | None) -> None:
         assert self.made().find(where) == at
 
     @pytest.mark.parametrize("where", ["0", "3", "nowhere", "nowhere:1", "main:9", "-1", ""])
@@ -162,19 +162,19 @@ class TestFinding:
     def test_what_no_branch_holds_is_a_loose_end(self) -> None:
         made = chain(3)
         assert made.loose_ends() == []
-        made.stand(10)
-        assert made.loose_ends() == [30]
+        made.stand("n1")
+        assert made.loose_ends() == ["n3"]
 
 
 class TestLeavingOut:
     def test_names_go_up_to_a_turn_that_is_kept(self) -> None:
         made = chain(3)
         made.mark("good")
-        less = made.only({10})
+        less = made.only({"n1"})
         assert (set(less.nodes), less.branches, less.checkpoints) == (
-            {10},
-            {MAIN: 10},
-            {"good": 10},
+            {"n1"},
+            {MAIN: "n1"},
+            {"good": "n1"},
         )
 
     def test_where_none_is_kept_a_branch_is_at_the_start_and_a_checkpoint_gone(self) -> None:

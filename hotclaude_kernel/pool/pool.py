@@ -29,7 +29,7 @@ from .warm import Limits, Place, Tally, Warm
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from ..claude.launch import Prespawned
     from ..record.notebook import Record
@@ -62,7 +62,7 @@ class Pool:
         self._binary = binary
         self._early = prespawned
         self._starting: list[tuple[Place, asyncio.Task[Warm]]] = []
-        self._waiting = 0  # leases whose process is being started
+        self._awaited: set[asyncio.Task[Warm]] = set()  # starts that a lease waits for
         self._ending: set[asyncio.Future[None]] = set()
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
@@ -75,10 +75,11 @@ class Pool:
         if not (self._closed or self.standing(place) or self._find_starting(place)):
             self._begin(place)
 
-    def _begin(self, place: Place) -> None:
+    def _begin(self, place: Place) -> asyncio.Task[Warm]:
         task = asyncio.create_task(self._start_and_park(place), name="claude-start")
         self._starting.append((place, task))
         task.add_done_callback(_retrieve)
+        return task
 
     @contextlib.asynccontextmanager
     async def lease(self, place: Place) -> AsyncIterator[Warm]:
@@ -121,15 +122,14 @@ class Pool:
         return warm
 
     async def _wait_for(self, place: Place) -> Warm:
-        self.prepare(place)
-        task = self._find_starting(place)
-        assert task is not None
-        self._waiting += 1
+        """Wait for a process that is being started there, for no other lease."""
+        task = self._find_starting(place, but=self._awaited) or self._begin(place)
+        self._awaited.add(task)
         try:
             # Shielded: an interrupt gives up the waiting, not the process.
             return await asyncio.shield(task)
         finally:
-            self._waiting -= 1
+            self._awaited.discard(task)
             self._poke()
 
     def _park(self, warm: Warm) -> None:
@@ -187,9 +187,13 @@ class Pool:
 
         return max(able, key=rank, default=None)
 
-    def _find_starting(self, place: Place) -> asyncio.Task[Warm] | None:
+    def _find_starting(
+        self, place: Place, *, but: Collection[asyncio.Task[Warm]] = ()
+    ) -> asyncio.Task[Warm] | None:
         wanted = place.ids
         for other, task in self._starting:
+            if task in but:
+                continue
             begins = other.ids[: len(wanted)] == wanted and not (place.new and other.ids)
             if other.settings == place.settings and begins:
                 return task
@@ -333,7 +337,7 @@ class Pool:
 
         def wanted(warm: Warm) -> bool:
             # While a lease waits, a parked process may be the one just started for it.
-            return bool(self._waiting) or self._serves(warm)
+            return bool(self._awaited) or self._serves(warm)
 
         for warm, why in to_end(self.parked, self.leased, self.limits, wanted, now):
             serves = self._serves(warm)

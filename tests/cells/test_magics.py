@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from hotclaude_kernel.cells.magics import registry, settings
 from hotclaude_kernel.cells.magics.registry import Answer, Line, split
@@ -405,7 +406,7 @@ class TestReports:
 
     async def test_status_says_who_really_answered(self, conversation: FakeConversation) -> None:
         conversation.model = "claude-opus-5-5"
-        conversation.turns = [replace(turn(hot=True), model="local-llama")]
+        conversation.turns = [structs.replace(turn(hot=True), model="local-llama")]
         rows = await self.rows(conversation)
         assert rows["model"] == "default (claude-opus-5-5), answered by local-llama"
 

@@ -174,8 +174,10 @@ class TestANewOne:
 
     def test_one_that_was_rewound_to_its_beginning_may_have_one_that_was(self, book: Book) -> None:
         book.ask("a")
-        book.position.rewind("a")
-        assert book.position.place == Place(Settings())
+        position = book.restart()
+        position.recognise("a")
+        position.rewind("a")
+        assert position.place == Place(Settings())
 
 
 class TestRewinding:
@@ -250,8 +252,9 @@ class TestGoing:
 
     def test_at_the_beginning_it_is_no_new_conversation(self, book: Book) -> None:
         book.ask("a")
-        book.position.go(lambda: book.position.branches.stand(None))
-        assert book.position.place == Place(Settings())
+        position = book.restart()
+        position.go(lambda: position.branches.stand(None))
+        assert position.place == Place(Settings())
 
     def test_a_move_that_fails_changes_nothing(self, book: Book) -> None:
         book.position.settings = Settings(model="haiku")
@@ -374,7 +377,7 @@ class TestGoingOnAfterAnEarlierKernel:
         assert said.startswith("Rewound before turn 2")
 
     @pytest.mark.parametrize("move", ["go", "renew"])
-    def test_one_that_has_moved_before_the_first_cell_says_nothing(
+    def test_one_that_has_moved_before_the_first_cell_says_nothing_and_keeps_its_settings(
         self, book: Book, move: str
     ) -> None:
         first, _ = book.ask_all("ab")
@@ -383,9 +386,11 @@ class TestGoingOnAfterAnEarlierKernel:
             position.go(lambda: position.branches.stand(first.id))
         else:
             position.renew()
+        position.settings = Settings(permission_mode="plan")  # as Claude's own change does
         position.recognise("c")
         position.say_goes_on()
         assert position.take_notices() == []
+        assert position.settings == Settings(permission_mode="plan")
 
     def test_what_the_record_has_to_say_comes_first(self, book: Book) -> None:
         book.ask("a")

@@ -67,7 +67,7 @@ LOADED = {
     "conversation.position", "conversation.settings", "conversation.stall",
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
-    "pool", "pool.orphans", "pool.pool", "pool.warm",
+    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
     "record.database", "record.notebook", "record.notebooks", "record.schema", "record.store",
     "record.transcripts",
     "turns", "turns.budget", "turns.identity", "turns.outcome", "turns.prompt", "turns.settings",

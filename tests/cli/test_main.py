@@ -83,6 +83,7 @@ class TestLab:
 
         monkeypatch.setattr(lab, "_jupyterlab", jupyterlab)
         monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+        monkeypatch.setenv("HOTCLAUDE_CLI", sys.executable)  # any program will do
         url = "http://localhost:11434"
         command = ["lab", "nb.ipynb", "--base-url", url, "--model", "qwen3", "--", "--no-browser"]
         assert main.main(command) == 0

@@ -1,1 +1,1 @@
-"""What stands in a cell, and running it, without ZMQ."""
+"""The contents of a cell, and running it, without ZMQ."""

@@ -1,6 +1,6 @@
 """Images that a cell sends: `@plot.png` in its text, a pasted data URI, or `%attach`.
 
-The prompt keeps a word in the image's place, so that it reads as it was written.
+In the prompt, `[name]` takes the place of each image in the text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..turns.prompt import Attachment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The API takes 5 MB of base64, which is a third more than the image.
+# The API takes 5 MB of base64 for an image, and base64 makes an image a third larger.
 MOST_BYTES = 3_750_000
 MOST_IMAGES = 20
 _SIGNATURES = (
@@ -29,7 +29,7 @@ _SIGNATURES = (
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 
-@cache  # few prompts need either pattern
+@cache  # compiled late, as `_image` is: few prompts need either pattern
 def _mention() -> re.Pattern[str]:
     return re.compile(
         r"(?<![\w@/])@(\"[^\"\n]+\"|(?:[^\s\"@]|(?<=\w)@)+\.(?:png|jpe?g|gif|webp)(?![\w/-]|\.\w))",
@@ -45,10 +45,11 @@ def _image() -> re.Pattern[str]:
 def collect(
     text: str, folder: Path, named: Iterable[str] = ()
 ) -> tuple[str, tuple[Attachment, ...]]:
-    """Return the text with a word in place of each image, and the images.
+    """Return the text with `[name]` in place of each image, and the images.
 
-    The images that are `named` come first, then those in the text. A mention of another file stays
-    as it is: `claude` itself reads `@file`. Raises `UsageError` for an image that can't be sent.
+    `named` images come first (paths are taken from `folder`), then pasted ones, then those that
+    the text mentions. A mention of any other file stays: `claude` itself reads `@file`. Raises
+    `UsageError` for an image that can't be sent, and for more than 20.
     """
     found = [read_image(name, folder) for name in named]
 
@@ -74,7 +75,7 @@ def collect(
 
 
 def read_image(name: str, folder: Path) -> Attachment:
-    """Return the image in a file. Raises `UsageError` if there is none, or it can't be sent."""
+    """Return the image in a file. Raises `UsageError` if it can't be read or sent."""
     try:
         path = folder / Path(name).expanduser()
         data = path.read_bytes()
@@ -98,7 +99,7 @@ def _pasted_image(name: str, encoded: str) -> Attachment:
 
 
 def _media_type(name: str, data: bytes) -> str:
-    """Return the type that the bytes show; a file's name may be wrong."""
+    """Return an image's MIME type, by its first bytes: a file's suffix may be wrong."""
     if len(data) > MOST_BYTES:
         raise UsageError(
             f"The image {name} is too large: {len(data) / 1e6:.1f} MB",

@@ -1,6 +1,4 @@
-"""What a front end asks beside running cells: completion, inspection, whether one is complete, and
-the history.
-"""
+"""Answers to Jupyter's other requests: completion, inspection, is_complete and history."""
 
 from __future__ import annotations
 
@@ -21,20 +19,23 @@ if TYPE_CHECKING:
 
 MOST_FILES = 200
 
-# A cell in the history: the session, the execution count, the code, the answer as text.
+# A cell of the history: session, execution count, code, answer as text.
 Ran = tuple[int, int, str, str]
 _WORD = re.compile(r"\S*$")
 
 
 class Completion(Struct, frozen=True):
-    """The texts that can replace the word that begins at `start`."""
+    """Texts that can replace the word at `start`, a position in the code."""
 
     matches: list[str]
     start: int
 
 
 def complete(code: str, at: int, conversation: Conversation) -> Completion:
-    """Return what the word before position `at` can become."""
+    """Return the completions of the word before position `at`.
+
+    Completed are `%` lines and their values, `/commands` that begin a prompt, and `@files`.
+    """
     line = code[:at].rsplit("\n", 1)[-1]
     found = _WORD.search(line)
     word = found.group() if found else ""
@@ -66,7 +67,7 @@ def _complete_line(line: str, word: str, conversation: Conversation) -> list[str
         return sorted(f"%{known}" for known in registry.MAGICS if f"%{known}".startswith(word))
     if name == "%cwd":
         typed = argument.lstrip()
-        before = len(typed) - len(word)  # a folder's name may hold spaces; `word` is its last part
+        before = len(typed) - len(word)  # if a folder's name has spaces, `word` is its last part
         folders = _files(typed, conversation)
         return [folder[before:] for folder in folders if folder.endswith("/")]
     values = registry.values_of(name[1:], conversation)
@@ -80,9 +81,9 @@ def _commands(conversation: Conversation) -> dict[str, str]:
 
 
 def _files(typed: str, conversation: Conversation) -> list[str]:
-    """Return the paths that begin as typed; a folder's ends with a slash.
+    """Return at most 200 paths that begin as typed, with a slash after a folder's.
 
-    Hidden files are among them only if the name typed begins with a dot.
+    Hidden files are left out unless the typed name begins with a dot.
     """
     here = Path(conversation.settings.cwd or Path.cwd())
     folder, _, name = typed.rpartition("/")
@@ -97,7 +98,7 @@ def _files(typed: str, conversation: Conversation) -> list[str]:
 
 
 def describe(code: str, at: int, conversation: Conversation) -> str:
-    """Return what the `%` line or `/command` at position `at` does; empty if it is neither."""
+    """Return the help of the `%` line or `/command` at position `at`, "" if it is neither."""
     start = code.rfind("\n", 0, at) + 1
     word = code[start:].split("\n", 1)[0].split(maxsplit=1)[:1]
     if not word:
@@ -117,7 +118,8 @@ def describe(code: str, at: int, conversation: Conversation) -> str:
 def completeness(code: str) -> Literal["complete", "incomplete", "invalid"]:
     """Return whether a console may send the code.
 
-    It may not inside a fence of code, nor after a backslash at the end.
+    Code with an open fence, or with a backslash at its end, is incomplete. So is a `%%params` cell
+    without a blank line at its end. An unknown `%` line is invalid.
     """
     try:
         lines, prompt = split(code)
@@ -140,7 +142,7 @@ def _awaits_rest(lines: list[Line]) -> bool:
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True):
-    """A history request; see the Jupyter message specification."""
+    """A `history_request` of the Jupyter message specification, field by field."""
 
     kind: str
     session: int | None = None
@@ -152,7 +154,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
 
 
 def history(cells: list[Ran], query: HistoryQuery) -> list[Ran]:
-    """Return the cells that a history request asks for. This kernel's own session is number 0."""
+    """Return the cells that a history request asks for. This kernel's session has number 0."""
     found = cells
     if query.kind == "range":
         stop = query.stop if query.stop is not None else len(cells) + 1

@@ -9,14 +9,15 @@ from msgspec import Struct
 from ..errors import UsageError
 from ..page.words import listed
 
-# The cell magics, and whether the rest of the cell is theirs; if not, it is a cell like any other.
+# For each cell magic, whether it takes the rest of the cell; if not, the rest is a usual cell.
 TAKES_REST = {"params": True, "refresh": False}
 
 
 class Line(Struct, frozen=True):
     """One `%name argument` line. `ask` is set for `%name?`, which asks for its help.
 
-    A line that begins with `%%` has a `body`: the rest of the cell, or nothing if it leaves that.
+    `body` is `None` for a line with one `%`. For a cell magic it is the rest of the cell, or "" if
+    the magic doesn't take the rest.
     """
 
     name: str
@@ -31,8 +32,9 @@ _LINE = re.compile(r"%%?([a-zA-Z][\w-]*)(\?)?(?:[ \t]+(.*))?$")
 def split(code: str) -> tuple[list[Line], str]:
     """Return the `%` lines at the top of a cell and the prompt below them.
 
-    The prompt is the rest as it stands, without the blank lines around it. A prompt that must begin
-    with `%` is written `\\%`.
+    The prompt is the rest of the cell without the blank lines around it. A backslash before its
+    first `%` is removed, so that a prompt can begin with `%`. Raises `UsageError` for an unknown
+    cell magic; the names of `%` lines are not checked.
     """
     lines: list[Line] = []
     rest = code.replace("\r\n", "\n").split("\n")

@@ -1,8 +1,8 @@
-r"""Parameters: named values that a notebook's prompts are rendered with.
+r"""Parameters: named values that are put into a notebook's prompts.
 
 A `%params` line or a `%%params` cell sets them; later values replace earlier ones, name by name. In
-a prompt `{{name}}` is replaced by the value. An unknown name is an error, so that a prompt with a
-hole in it is never sent. As long as no parameter is set, prompts are not templates.
+a prompt the value replaces `{{name}}`. An unknown name is an error, so a prompt is never sent with
+a hole in it. As long as no parameter is set, prompts are sent unchanged.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _PLACE = re.compile(r"\\\{\{|\{\{[ \t]*(" + NAME + r")[ \t]*\}\}")
 
 
 def render(text: str, values: Mapping[str, Any]) -> str:
-    r"""Return `text` with the values in place of their names.
+    r"""Return `text` with the value of `name` in place of each `{{name}}`.
 
-    Strings are put in as they are, other values as JSON. Values are not rendered themselves. `\{{`
+    Strings are put in as they are, other values as JSON. A value is not rendered again. `\{{`
     becomes `{{`. Without any values the text is returned unchanged. Raises `UsageError` for an
     unknown name.
     """
@@ -44,17 +44,17 @@ def render(text: str, values: Mapping[str, Any]) -> str:
 
 
 def spelled(value: Any) -> str:
-    """Return a value as it is written into a prompt."""
+    """Return a value as text for a prompt: a string unchanged, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names in double braces of a text, each once."""
+    """Return the names in double braces in a text, each once."""
     return list(dict.fromkeys(place[1] for place in _PLACE.finditer(text) if place[1]))
 
 
 def known(name: str, names: Iterable[str], *, hint: str = "") -> str:
-    """Return the name, if it is one of `names`; else raise `UsageError` with the nearest one."""
+    """Return `name` if it is one of `names`. Raises `UsageError`, with the nearest name, if not."""
     names = list(names)
     if name in names:
         return name
@@ -66,11 +66,11 @@ def known(name: str, names: Iterable[str], *, hint: str = "") -> str:
     raise UsageError(f"There is no parameter {name}", hint=f"{nearest}{there} {hint}".rstrip())
 
 
-# --- how they are written --------------------------------------------------------------------
+# --- reading and writing ---------------------------------------------------------------------
 
 
 def of_line(argument: str) -> dict[str, Any]:
-    """Return the values of a `%params` line, quoted as in a shell."""
+    """Return the values of a `%params` line, which is quoted as in a shell. Raises `UsageError`."""
     import shlex
 
     try:
@@ -83,7 +83,7 @@ def of_line(argument: str) -> dict[str, Any]:
 
 
 def of_words(words: Iterable[str]) -> dict[str, Any]:
-    """Return the values of words like `topic=cats`."""
+    """Return the values of words like `topic=cats`. Raises `UsageError`."""
     values: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -97,7 +97,7 @@ def of_words(words: Iterable[str]) -> dict[str, Any]:
 
 
 def of_cell(form: str, body: str) -> dict[str, Any]:
-    """Return the values of a `%%params` cell: one JSON object."""
+    """Return the values of a `%%params` cell: one JSON object. Raises `UsageError`."""
     if form not in ("", "json"):
         raise UsageError(f"%%params: there is no form {form}", hint="There is json.")
     try:
@@ -114,7 +114,10 @@ def of_cell(form: str, body: str) -> dict[str, Any]:
 
 
 def of_mapping(values: Any) -> dict[str, Any]:
-    """Return the values that a file or another program gives; dates and the like as text."""
+    """Return values that were read from a file or given by a program, in JSON's types.
+
+    Other values, such as YAML's dates, become text. Raises `UsageError`.
+    """
     if not isinstance(values, dict):
         raise UsageError("Parameters are names with values", hint="Write one `name: value` a line.")
     try:
@@ -124,7 +127,7 @@ def of_mapping(values: Any) -> dict[str, Any]:
 
 
 def declared(source: str) -> dict[str, Any]:
-    """Return the values that a cell sets."""
+    """Return the values that the `%params` lines of a cell set. Raises `UsageError`."""
     values: dict[str, Any] = {}
     for line in split(source)[0]:
         if line.name == "params" and not line.ask:
@@ -134,7 +137,7 @@ def declared(source: str) -> dict[str, Any]:
 
 
 def cell_of(values: Mapping[str, Any]) -> str:
-    """Return the source of a cell that sets the values."""
+    """Return the source of a `%%params` cell that sets the values."""
     return f"%%params json\n{json.dumps(of_mapping(dict(values)), ensure_ascii=False, indent=2)}"
 
 
@@ -149,10 +152,10 @@ def _named(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Return the value that a text is as JSON; the text itself if it is not JSON.
+    """Return the JSON value of a text, or the text itself if it is not JSON.
 
-    A number that JSON would spell differently (3.10, 1e3) stays a text, so that prompts hold it as
-    it was written.
+    A number that JSON would write differently (3.10, 1e3) stays text, so that it gets into prompts
+    as it was written.
     """
     try:
         value = _loads(text)
@@ -164,7 +167,7 @@ def _value(text: str) -> Any:
 
 
 def _loads(text: str) -> Any:
-    """Parse JSON, without the infinities and NaN that Python accepts too."""
+    """Return parsed JSON. Raises `ValueError` also for NaN and the infinities, unlike `json`."""
     return json.loads(text, parse_constant=_finite, parse_float=_finite)
 
 

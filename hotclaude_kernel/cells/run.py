@@ -1,7 +1,7 @@
-"""Running one cell, whoever hosts it: its `%` lines first, then its prompt as one turn.
+"""Running one cell: its `%` lines first, then its prompt as one turn.
 
-A host (the Jupyter kernel, or a Python notebook) says where the answer goes and how the user is
-asked. It gets back what the cell came to, and decides itself how to reply. Nothing here knows of
+The host (the Jupyter kernel, or a Python notebook) gives a page for the answer and an asker for
+questions. It gets an `Outcome` back and makes its own reply of it. Nothing here knows of Jupyter's
 messages, sockets or kernels.
 """
 
@@ -45,8 +45,8 @@ SHOWN_AGAIN = (
 class Cell(Struct, frozen=True, kw_only=True):
     """A cell to run.
 
-    `id` is the cell's own in the notebook, where the front end sends one. `client` names the page
-    that runs it: a page that was reloaded comes back as another client.
+    `id` is the cell's id in the notebook, `None` if the front end sends none. `client` is the
+    session id of the front end that runs the cell; a reloaded browser page has a new one.
     """
 
     code: str
@@ -55,11 +55,11 @@ class Cell(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a cell came to.
+    """The result of a cell.
 
-    `value` is its answer as text, for the history: the turn's, or that of the last `%` line.
-    `help_pages` are for the front end's pager. `turn` is the turn it asked, replayed or showed
-    again; `None` if it held `%` lines only.
+    `value` is its answer as text, for the history: the turn's text, or the value of the last `%`
+    line. `help_pages` are for the front end's pager. `turn` was asked, replayed or shown again by
+    the cell; it is `None` if the cell has only `%` lines.
     """
 
     value: str = ""
@@ -68,7 +68,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class _Request(Struct):
-    """What a cell asks for, as its `%` lines make it."""
+    """The prompt of a cell, and what its `%` lines have added to it."""
 
     text: str
     value: str = ""
@@ -80,24 +80,24 @@ class _Request(Struct):
 class Cells:
     """Runs the cells of one conversation, one at a time.
 
-    `footer` says whether a turn's numbers are written below its answer.
+    With `footer`, a turn's numbers are shown below its answer.
     """
 
     def __init__(self, conversation: Conversation, *, footer: bool = True) -> None:
         self.conversation = conversation
         self.footer = footer
         self._shown_to: defaultdict[str, set[str]] = defaultdict(set)  # clients, by a turn's uuid
-        self._clients: set[str] = set()  # the clients that the running cell is shown to
+        self._clients: set[str] = set()  # clients that show the running cell
 
     async def run(self, cell: Cell, page: Page, asker: Asker | None = None) -> Outcome:
-        """Run a cell on a page of its own; `asker` asks the user, `None` if nobody can be asked.
+        """Run a cell on a page of its own; `asker` is `None` if nobody can be asked.
 
-        Raises a `HotClaudeError` if a `%` line can't be followed or the turn did not finish. What
-        was shown until then stays on the page.
+        Raises a `HotClaudeError` if a `%` line fails or the turn does not finish. The outputs up
+        to then stay on the page.
         """
         self._clients = {cell.client}
         lines, text = split(cell.code)
-        # The conversation must be this notebook's before any line moves in its tree.
+        # The conversation must be this notebook's before a `%` line moves its position.
         self.conversation.recognise(cell.id)
         self._say_notices(page)
         request = await self._follow(lines, text, page)
@@ -113,13 +113,13 @@ class Cells:
         )
 
     def move_to(self, client: str) -> None:
-        """Note that the running cell is shown to another client too, from its beginning."""
+        """Note that another client shows the running cell, too, from its beginning."""
         self._clients.add(client)
 
-    # --- what the cell asks for --------------------------------------------------------------
+    # --- the `%` lines and the prompt --------------------------------------------------------
 
     async def _follow(self, lines: Sequence[Line], text: str, page: Page) -> _Request:
-        """Carry out the `%` lines in their order; return what is asked for below them."""
+        """Carry out the `%` lines in their order; return the cell's prompt with what they add."""
         request = _Request(text)
         for line in lines:
             answer = await registry.run(line, self.conversation)
@@ -132,7 +132,7 @@ class Cells:
         return request
 
     def _prompt(self, request: _Request, cell_id: str | None) -> Prompt | None:
-        """Return the prompt with its parameters filled in and its images, `None` without text."""
+        """Return the prompt with its parameters filled in and its images, `None` if it is blank."""
         text = parameters.render(request.text, self.conversation.parameters)
         if text.strip():
             text, images = self._collect(text, request.images)
@@ -150,7 +150,7 @@ class Cells:
     async def _answer(
         self, prompt: Prompt, page: Page, asker: Asker | None, client: str, *, refresh: bool
     ) -> Turn:
-        """Ask the prompt, or show its answer again to a client that has lost it."""
+        """Ask the prompt, or show its answer again to a reloaded page that has lost it."""
         known = self._known(prompt)
         if known is not None and client not in self._shown_to[known.uuid]:
             self._show_again(known, page)
@@ -160,7 +160,7 @@ class Cells:
         return turn
 
     async def _ask(self, prompt: Prompt, page: Page, asker: Asker | None, *, again: bool) -> Turn:
-        """Ask the prompt; whatever comes of it, the page is complete and the notices are said."""
+        """Ask the prompt. Even if it fails, close the page and show the notices."""
         self._permit_by(asker, page)
         asked = len(self.conversation.turns)
         try:
@@ -170,15 +170,16 @@ class Cells:
         finally:
             page.close()
             for turn in self.conversation.turns[asked:]:
-                # The set itself: a client that comes before the host has replied counts too.
+                # The set itself, not a copy: `move_to` may add a client until the host replies.
                 self._shown_to[turn.uuid] = self._clients
             self._say_notices(page)
 
     def _known(self, prompt: Prompt) -> Turn | None:
-        """Return the finished turn that this unchanged cell has had in this kernel's life.
+        """Return the turn that this unchanged cell has finished in this kernel's life.
 
-        A front end that is reloaded while a cell runs loses the rest of the answer without a word.
-        It comes back as another client, to which the answer has not been shown yet.
+        It must be on the path to the notebook's position. If a page is reloaded while a cell runs,
+        it silently loses the rest of the answer. The reloaded page is a new client, to which the
+        answer has not been shown.
         """
         if prompt.cell_id is None:
             return None
@@ -201,10 +202,10 @@ class Cells:
         numbers = footer(turn, dollars=turn.priced) if self.footer else ""
         page.footer(numbers, turn.about)
 
-    # --- what is said and asked beside it ----------------------------------------------------
+    # --- notices and permission requests -----------------------------------------------------
 
     def _placed(self, page: Page, live: bool) -> None:
-        """Say what the turn's place has left behind, and whether the turn waits for a process."""
+        """Show the notices about the turn's place, and whether the turn waits for a process."""
         self._say_notices(page)
         if live and not self.conversation.ready:
             page.status("Starting claude…")
@@ -214,7 +215,7 @@ class Cells:
             page.note(notice)
 
     def _permit_by(self, asker: Asker | None, page: Page) -> None:
-        """Have the permission requests of the next turn decided in its cell, one at a time."""
+        """Have the permission requests of the next turn decided on its page, one at a time."""
         one_at_a_time = asyncio.Lock()
 
         async def permit(request: PermissionRequest) -> tuple[Frame, str]:
@@ -228,7 +229,10 @@ class Cells:
 
 
 def _with_prompt(text: str, answer: Answer) -> str:
-    """Return the cell's prompt: its own, or the one that a `%` line of it stands for."""
+    """Return the prompt that a `%` line sends (`%compact`), else `text`.
+
+    Raises `UsageError` if the cell has both.
+    """
     if not answer.prompt:
         return text
     if text.strip():
@@ -240,7 +244,7 @@ def _with_prompt(text: str, answer: Answer) -> str:
 
 
 def _show(answer: Answer, page: Page) -> None:
-    """Show what a `%` line has answered."""
+    """Show the answer of a `%` line."""
     if answer.clear:
         page.clear()
     if answer.value:

@@ -1,4 +1,7 @@
-"""Hot turns against cold ones, measured on whatever login or endpoint `claude` has."""
+"""`hotclaude bench`: the times of hot and cold turns, on the user's own login or endpoint.
+
+A hot turn is asked of a live process. A cold one is `claude -p --resume`, a new process each time.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ COLD_FLAGS = ("--output-format", "stream-json", "--verbose", "--include-partial-
 
 
 def notice(turns: int) -> str:
-    """Return what a measurement will cost, for the user to agree to."""
+    """Return a text that tells the user how many requests a measurement takes."""
     return (
         f"This asks {turns} short questions of one hot process and {turns} of a cold one each,\n"
         f"after one of each that does not count: {2 * turns + 2} requests in all, on your own\n"
@@ -38,7 +41,10 @@ def notice(turns: int) -> str:
 
 
 def measure(turns: int, *, model: str | None = None) -> str:
-    """Return a table of the seconds to the first text and to the end, hot and cold (medians)."""
+    """Return a Markdown table of hot and cold turns: median seconds to the first text and the end.
+
+    Raises `HotClaudeError` if a turn fails.
+    """
     settings = Settings(model=model)
     hot = asyncio.run(_hot(turns, settings))
     cold = _cold(turns, settings)

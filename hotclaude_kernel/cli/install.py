@@ -1,4 +1,4 @@
-"""`hotclaude install`: the kernelspec."""
+"""`hotclaude install`: installing the kernelspec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def install(options: argparse.Namespace, rest: list[str]) -> int:
-    """Register the kernel under this very Python, for Jupyters of other environments."""
+    """Install a kernelspec that starts this Python, also for a Jupyter of another environment."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     prefix = sys.prefix if options.sys_prefix else options.prefix
@@ -32,7 +32,7 @@ def install(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def kernelspec_path() -> Path:
-    """Return the kernelspec: of the installed package, or of the source tree."""
+    """Return the folder of the kernelspec: in the source tree if there is one, else installed."""
     installed = Path(sys.prefix, "share", "jupyter", "kernels", "hotclaude")
     source = Path(__file__).parents[2] / "kernelspec"
     return source if (source / "kernel.json").exists() else installed

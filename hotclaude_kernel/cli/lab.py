@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# The demonstration asks nothing of any other machine, not even for news of Jupyter.
+# The demonstration sends nothing to other machines, so JupyterLab must not look for updates.
 NO_UPDATES = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 EXAMPLE = "first-conversation.ipynb"
-# What would lead claude to an account, a cloud or another endpoint; the demonstration has none.
+# Variables that would give claude an account, a cloud or another endpoint than the demonstration's.
 ACCOUNT_ENV = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -41,11 +41,11 @@ ACCOUNT_ENV = (
 
 def lab(options: argparse.Namespace, rest: list[str]) -> int:
     """Open JupyterLab with the user's own login, or on an endpoint of theirs."""
-    find_claude()  # better said now than in the first cell
+    find_claude()  # a missing binary is reported here, not in the first cell
     env = dict(os.environ)
     if options.base_url:
         env["ANTHROPIC_BASE_URL"] = options.base_url
-        # A local server asks for no key, but claude won't start a turn without one.
+        # claude starts no turn without a key, even if the local server needs none.
         env.setdefault("ANTHROPIC_API_KEY", "local")
     if options.model:
         env["ANTHROPIC_MODEL"] = options.model
@@ -69,7 +69,7 @@ def demo(options: argparse.Namespace, rest: list[str]) -> int:
                 shutil.copy(example_path(), notebook)
             print(f"The example notebook is {notebook}", flush=True)
             quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NO_UPDATES}"]
-            # In a container one is root, and there is nothing here to protect from it.
+            # Jupyter refuses to run as root, which is usual in a container.
             root = ["--allow-root"] if _is_root() else []
             arguments = [str(notebook), f"--ServerApp.root_dir={folder}", *quiet, *root, *rest]
             _without_news(Path(config))
@@ -77,7 +77,7 @@ def demo(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _without_news(config: Path) -> None:
-    """Configure JupyterLab not to ask, over the page, whether to fetch its news."""
+    """Turn off JupyterLab's pop-up that asks whether to fetch Jupyter's news."""
     (config / "labconfig").mkdir()
     settings = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
     (config / "labconfig" / "page_config.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -90,7 +90,7 @@ def demo_env(url: str, config_dir: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "demo",
         "ANTHROPIC_BASE_URL": url,
         "CLAUDE_CONFIG_DIR": config_dir,
-        # Its answers must not stand in the user's record, where the same prompts would find them.
+        # The user's record must not hold these answers, else the same prompts would replay them.
         "HOTCLAUDE_STORE": str(Path(config_dir, "hotclaude", "store.db")),
         "JUPYTER_CONFIG_PATH": config_dir,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -98,7 +98,7 @@ def demo_env(url: str, config_dir: str) -> dict[str, str]:
 
 
 def example_path() -> Path:
-    """Return the example notebook: of the installed package, or of the source tree."""
+    """Return the path of the example notebook: in the installed package, or in the source tree."""
     here = Path(__file__).parents[1]
     installed = here / "examples" / EXAMPLE
     return installed if installed.exists() else here.parent / "examples" / EXAMPLE
@@ -112,13 +112,13 @@ def _jupyterlab(arguments: list[str], env: dict[str, str]) -> int:
             "after `hotclaude install`.",
         )
     process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *arguments], env=env)
-    # Whoever ends us means the server too; it ends its kernels, and they their processes.
+    # Pass SIGTERM on to Jupyter Server. It shuts down its kernels, and each kernel its processes.
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # Jupyter got it too; it asks whether to stop, and its answer is the end.
+            # Ctrl-C reaches Jupyter Server too. It asks the user whether to stop; wait for its end.
             continue
 
 

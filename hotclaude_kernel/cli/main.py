@@ -15,11 +15,15 @@ from .lab import demo, lab
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = 5  # exit code: what was asked can't be done as it was written
+USAGE = 5  # the exit code for arguments, or for a file, that can't be used
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+    """Run the command line; return the exit code.
+
+    A `HotClaudeError` is printed to stderr. Its code is 5 for a `UsageError`, else 1. Ctrl-C gives
+    130, as in a shell.
+    """
     arguments, rest = _split(list(sys.argv[1:] if argv is None else argv))
     options = _parser().parse_args(arguments)
     try:
@@ -34,16 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors have an exit code of their own."""
+    """A parser that exits with 5 for wrong arguments; argparse would exit with 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, and end."""
+        """Print the usage and the error, and exit."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Cut off what stands after `--`: it belongs to Jupyter."""
+    """Return our arguments, and those after `--`, which are for Jupyter."""
     if "--" not in argv:
         return argv, []
     at = argv.index("--")
@@ -101,21 +105,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# --- JupyterLab ------------------------------------------------------------------------------
+# --- commands that load their modules late ---------------------------------------------------
 
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:
-    """Run a notebook without a page."""
-    from ..notebooks import run as headless
+    """Carry out `hotclaude run`."""
+    from ..notebooks.run import run as run_notebook
 
-    return headless.run(options)
-
-
-# --- the others ------------------------------------------------------------------------------
+    return run_notebook(options)
 
 
 def bench(options: argparse.Namespace, rest: list[str]) -> int:
-    """Measure hot against cold turns on the user's own login, once they agree to the cost."""
+    """Carry out `hotclaude bench`, after the user has agreed to its cost."""
     from .bench import measure, notice
 
     if not options.yes:

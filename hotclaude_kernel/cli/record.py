@@ -1,4 +1,4 @@
-"""The record from a shell: cassettes, audits, lists of turns, and what nobody holds any more."""
+"""The commands on the record: export, import, verify, check, logs, show and gc."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..notebooks.file import Notebook
     from ..turns.turn import Recorded
 
-LOGGED = 20  # turns that `logs` lists
+LOGGED = 20  # turns that `logs` lists by default
 
 
 def register(commands: Any) -> None:
@@ -67,13 +67,13 @@ def register(commands: Any) -> None:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write the cassette of a notebook, unless it tells what is nobody else's business."""
+    """Write the cassette of a notebook, unless it gives away secrets or private names."""
     path = Path(options.notebook)
     notebook = read_notebook(path)
     target = Path(options.output) if options.output else places.beside(path)
     with closing(existing(options.store or store_path())) as store:
         for there in places.found(str(path)):
-            with suppress(StoreError):  # what is damaged is written anew
+            with suppress(StoreError):  # a damaged cassette is written anew
                 cassette.load(store, cassette.text_of(there))
         stand = queries.stand_of(store, _paths(path))
         nodes = [str(cell.about.get("node")) for cell in notebook.answered]
@@ -103,12 +103,12 @@ def export(options: argparse.Namespace) -> int:
 
 
 def _paths(path: Path) -> list[str]:
-    """Return the names that a notebook may be recorded under."""
+    """Return the paths that a notebook may be recorded under: with and without symbolic links."""
     return list({str(path.absolute()), str(path.resolve())})
 
 
 def _stamp(notebook: Notebook, head: Recorded, *, branch: str, tape: Path, digest: str) -> None:
-    """Write into the notebook what its answers came from."""
+    """Write the last turn's node, cassette, versions and commit into the notebook's metadata."""
     folder = notebook.path.resolve().parent
     relative = os.path.relpath(tape.resolve(), folder).replace(os.sep, "/")
     versions = {"hotclaude": __version__, "cli": head.cli, "python": platform.python_version()}
@@ -127,7 +127,7 @@ def _stamp(notebook: Notebook, head: Recorded, *, branch: str, tape: Path, diges
 
 
 def _git(folder: Path, written: Iterable[Path]) -> dict[str, Any] | None:
-    """Return the commit, and whether other files than those that we write differ from it."""
+    """Return the commit, and whether tracked files other than `written` differ from it."""
     others = [f":(exclude){os.path.relpath(path.resolve(), folder)}" for path in written]
     commit = _git_says(folder, "rev-parse", "HEAD")
     state = _git_says(folder, "status", "--porcelain", "-uno", "--", ":/", *others)
@@ -156,7 +156,7 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Derive everything anew; list what does not come out as it is recorded, or shown."""
+    """List the faults of the record, a cassette or a notebook; return 1 if there are any."""
     if options.file is None:
         with closing(_recorded(options)) as store:
             return _verdict(store_faults(store), "The record is sound.")
@@ -173,7 +173,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """List why running all cells would not reproduce a notebook."""
+    """List why a run of all cells would not reproduce a notebook; return 1 if there is a reason."""
     path = Path(options.notebook)
     notebook = read_notebook(path)
     with _sources(options, path) as sources:
@@ -195,14 +195,14 @@ def _sources(options: argparse.Namespace, notebook: Path) -> Iterator[Sources]:
 
 
 def _recorded(options: argparse.Namespace) -> Store:
-    """Return the record, which must be there."""
+    """Return the record. Raises `UsageError` if its file doesn't exist."""
     file = options.store or store_path()
     if not Path(file).exists():
         raise UsageError(f"There is no record at {file}", hint="Run a notebook first.")
     return Store(file)
 
 
-# --- looking ---------------------------------------------------------------------------------
+# --- lists of turns --------------------------------------------------------------------------
 
 
 def logs(options: argparse.Namespace) -> int:
@@ -229,7 +229,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _named(store: Store, beginning: str) -> str:
-    """Return the one turn whose node or key begins so."""
+    """Return the id of the one turn whose node id or key begins so. Raises `UsageError`."""
     found = queries.turns_named(store, beginning)
     if not found:
         raise UsageError(f"No turn begins with {beginning}", hint="`hotclaude logs` lists some.")
@@ -250,7 +250,7 @@ def _markdown(turn: Recorded) -> str:
 
 
 def gc(options: argparse.Namespace) -> int:
-    """Delete what nobody holds, and say how much that was."""
+    """Delete the turns and blobs that no notebook and no key refers to; print how many."""
     with closing(_recorded(options)) as store:
         freed = garbage.forget_unheld(store, dry_run=options.dry_run)
         if not options.dry_run:
@@ -261,6 +261,6 @@ def gc(options: argparse.Namespace) -> int:
 
 
 def _print(rows: Iterable[str], file: Any = None) -> None:
-    """Print lines that hold what others wrote."""
+    """Print lines that hold text from outside, with its control characters made visible."""
     for row in rows:
         print(visible(row), file=file or sys.stdout)

@@ -1,4 +1,4 @@
-"""The process of a kernel: IPKernelApp with our configuration, our process and our ports."""
+"""The application of a kernel process: IPKernelApp with hotclaude's configuration and ports."""
 
 from __future__ import annotations
 
@@ -17,36 +17,40 @@ if TYPE_CHECKING:
 
 
 class HotClaudeApp(IPKernelApp):
-    """The process of a kernel. It reads `hotclaude_config.py` from Jupyter's config folders."""
+    """The application of one kernel. It reads `hotclaude_config.py` in Jupyter's config folders.
+
+    `__main__` sets `prespawned`, the claude process that was started early, and `listening`: the
+    descriptor of each port that is listened on already.
+    """
 
     name = "hotclaude"
     kernel_class = HotClaudeKernel
     classes = [*IPKernelApp.classes, HotClaudeKernel]  # noqa: RUF012 - traitlets copies it
 
     prespawned: Prespawned | None = None
-    listening: dict[int, int] = {}  # noqa: RUF012 - set once, by `main`
+    listening: dict[int, int] = {}  # noqa: RUF012 - set once, by `__main__`
 
     @staticmethod
     def takes_ports() -> bool:
-        """Whether this ipykernel binds by the method that we extend; it is a private one."""
+        """Whether this ipykernel has `_try_bind_socket`, a private method that we extend."""
         return hasattr(IPKernelApp, "_try_bind_socket")
 
     def _ip_default(self) -> str:
-        """Return where to listen, which the connection file says better.
+        """Return the default address; the connection file has the one that is used.
 
-        The base class asks all the same, and loads psutil (20 ms) to find another name for this.
+        The base class would load psutil (20 ms) to find the same address.
         """
         return "127.0.0.1" if self.transport == "tcp" else str(super()._ip_default())
 
     def _try_bind_socket(self, s: Any, port: int) -> int:
-        """Take the port over, where `main` listens on it already."""
+        """Bind a port; hand ZMQ the descriptor if `__main__` listens on the port already."""
         if port in self.listening:
             s.setsockopt(zmq.USE_FD, self.listening.pop(port))
         bound: int = super()._try_bind_socket(s, port)
         return bound
 
     def init_pdb(self) -> None:
-        """There is no Python to debug in a cell."""
+        """Do nothing: a cell has no Python to debug."""
 
     def load_config_file(self, suppress_errors: bool | None = None) -> None:  # type: ignore[override]
         """Read ipykernel's configuration, then ours."""

@@ -1,4 +1,4 @@
-"""The Jupyter face: cells in, outputs out; interrupts, completion, inspection, shutdown."""
+"""The Jupyter kernel: runs cells, and answers interrupt, completion, inspection and shutdown."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..page.base import Page
     from ..questions.decide import Asker
 
-# What only a cell needs is imported where it is used, and loaded by `preload`: a start does not
-# wait for it.
+# Modules that only a cell needs are imported where they are used, to keep the start short.
+# `preload` loads them in a thread.
 
 CLOSE_S = 6.0
 
@@ -38,8 +38,8 @@ class HotClaudeKernel(ConfiguredKernel):
     implementation = "hotclaude"
     implementation_version = __version__
     banner = "Hot Claude: each cell is a message to one live claude process. %help tells more."
-    # A known name: highlighted prompts and jupytext round trips. Never "python": VS Code would run
-    # its start-up code, which is to say send it as prompts.
+    # Front ends and jupytext know "markdown". It can't be "python": VS Code would run its start-up
+    # code in the kernel, and so send it as prompts.
     language_info = {  # noqa: RUF012 - the base class declares a plain attribute
         "name": "markdown",
         "version": __version__,
@@ -77,7 +77,7 @@ class HotClaudeKernel(ConfiguredKernel):
 
     @cached_property
     def cells(self) -> Cells:
-        """What runs cells."""
+        """The runner of this kernel's cells, made when the first one runs."""
         from ..cells.run import Cells
 
         return Cells(self.conversation, footer=self.footer)
@@ -95,10 +95,10 @@ class HotClaudeKernel(ConfiguredKernel):
         cell_meta: Frame | None = None,
         cell_id: str | None = None,
     ) -> Frame:
-        """Run a cell as a task, which an interrupt can cancel, and reply with what it came to.
+        """Run a cell as a task, which an interrupt can cancel, and return the reply.
 
-        What a front end executes on its own (silent, or kept out of the history) is not a message
-        of the user's and never reaches Claude.
+        A silent request, or one that is kept out of the history, comes from the front end and not
+        from the user. It never reaches Claude.
         """
         if silent or not store_history or not code.strip():
             return self._ok()
@@ -128,7 +128,7 @@ class HotClaudeKernel(ConfiguredKernel):
         return self._ok(outcome.help_pages)
 
     async def _replied(self, work: asyncio.Task[Frame], output: CellOutput) -> Frame:
-        """Return the reply, whatever happens: without one the front end would wait for ever."""
+        """Return the reply, also after any error: without one the front end would wait for ever."""
         try:
             return await work
         except asyncio.CancelledError:
@@ -144,7 +144,10 @@ class HotClaudeKernel(ConfiguredKernel):
     def _asker(
         self, page: Page, parent: Frame, cell_id: str | None, allow_stdin: bool
     ) -> Asker | None:
-        """Return the best way to ask in this front end, `None` if there is none."""
+        """Return the asker for this front end, `None` if nobody can be asked.
+
+        Only notebooks send cell ids, and notebooks show widgets.
+        """
         from ..questions import buttons, stdin
 
         if cell_id is not None:
@@ -155,13 +158,13 @@ class HotClaudeKernel(ConfiguredKernel):
         return None
 
     def _enter_cell(self) -> None:
-        """Make the widgets that follow in this context those of the running cell."""
+        """Make the running cell the parent of the widgets that are made next in this context."""
         self._shell_parent.set(self.executing or {})
 
     # --- a page that was reloaded while its cell runs --------------------------------------------
 
     def rejoins(self, request: Frame) -> bool:
-        """Whether a new page runs the unchanged cell that is running."""
+        """Return whether a reloaded page asks to run the cell that is running, unchanged."""
         running, page = self.executing, self._page
         if running is None or page is None or self._reply is None:
             return False
@@ -174,7 +177,7 @@ class HotClaudeKernel(ConfiguredKernel):
         return bool(code == running["content"]["code"])
 
     async def rejoin(self, request: Frame) -> Frame:
-        """Show the running cell on the new page, as far as it is, and go on there."""
+        """Move the running cell's outputs to the reloaded page; return the cell's reply."""
         assert self._output is not None
         assert self._page is not None
         assert self._reply is not None
@@ -209,7 +212,7 @@ class HotClaudeKernel(ConfiguredKernel):
     # --- interrupt and shutdown --------------------------------------------------------------
 
     def start(self) -> None:
-        """Take over the process as soon as the loop runs, and load what the first answer needs."""
+        """Start serving, load in a thread what the first answer needs, then warm the process."""
         super().start()
         threading.Thread(target=preload, daemon=True, name="preload").start()
         self.io_loop.add_callback(self._begin)
@@ -219,7 +222,7 @@ class HotClaudeKernel(ConfiguredKernel):
         self._sweeping = asyncio.ensure_future(self.conversation.sweep())
 
     def interrupt(self) -> None:
-        """Stop the turn, or whatever the cell waits for before it."""
+        """Interrupt the running turn; before the turn, cancel the cell."""
         if self._work is None:
             return
         if self.conversation.running:
@@ -228,7 +231,7 @@ class HotClaudeKernel(ConfiguredKernel):
             self._work.cancel()
 
     async def do_shutdown(self, restart: bool) -> Frame:
-        """End the process before the kernel ends."""
+        """Close the conversation, and with it its processes; wait at most 6 s."""
         closing = asyncio.run_coroutine_threadsafe(self.conversation.close(), self.loop)
         try:
             async with asyncio.timeout(CLOSE_S):
@@ -237,7 +240,7 @@ class HotClaudeKernel(ConfiguredKernel):
             self.log.warning("the claude process did not end in time")
         return {"status": "ok", "restart": restart}
 
-    # --- before a cell is run ----------------------------------------------------------------
+    # --- completion, inspection, is_complete, history ----------------------------------------
 
     async def do_complete(self, code: str, cursor_pos: int | None) -> Frame:
         """Complete `%` lines and their values, `/commands` and `@files`."""
@@ -256,7 +259,7 @@ class HotClaudeKernel(ConfiguredKernel):
     async def do_inspect(
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> Frame:
-        """Say what the `%` line or `/command` under the cursor does."""
+        """Return the help of the `%` line or `/command` at the cursor."""
         from ..cells import completion
 
         text = completion.describe(code, cursor_pos, self.conversation)
@@ -282,7 +285,7 @@ class HotClaudeKernel(ConfiguredKernel):
         pattern: str | None = None,
         unique: bool = False,
     ) -> Frame:
-        """Return cells of this kernel's life."""
+        """Return cells that this kernel has run; a restart empties the history."""
         from ..cells import completion
 
         wanted = completion.HistoryQuery(
@@ -300,12 +303,12 @@ class HotClaudeKernel(ConfiguredKernel):
 
 
 def _client(request: Frame) -> str:
-    """Return the client that sent a request."""
+    """Return the session id of the front end that sent a request."""
     return str(request["header"].get("session", ""))
 
 
 def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> Page:
-    """Return the page for the front end: a console can be asked, but its cells have no ids."""
+    """Return the page for the front end: a console allows stdin, and its cells have no ids."""
     from ..page.console import ConsolePage
     from ..page.notebook import NotebookPage
 

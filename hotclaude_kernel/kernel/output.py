@@ -1,4 +1,4 @@
-"""Where the outputs of one cell go."""
+"""The outputs of one cell, as Jupyter messages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ if TYPE_CHECKING:
 
 
 class CellOutput:
-    """Where the outputs of one cell go. It names the cell in every message it sends."""
+    """Sends the outputs of one cell, each message with the cell's request as its parent.
+
+    ipykernel would take the parent from a context variable. The task that reads the process has
+    the context it was started in, which may be another cell's.
+    """
 
     def __init__(self, kernel: ServingKernel, parent: Frame) -> None:
         self._kernel = kernel
-        self.parent = parent  # another one once the page was reloaded and the cell run again
+        self.parent = parent  # replaced if a reloaded page runs the cell again
         self._count: int = kernel.execution_count
 
     def show(
         self, data: Data, display_id: str, *, update: bool = False, about: Frame | None = None
     ) -> None:
-        """Display a bundle, or change the one displayed under this id.
+        """Display a MIME bundle, or change the one displayed under this id.
 
-        `about` is metadata for the saved notebook; give it at first or never: VS Code redraws the
-        whole cell when it changes.
+        The notebook is saved with `about` as metadata. An update must not change `about`, since VS
+        Code would redraw the whole cell.
         """
         kind = "update_display_data" if update else "display_data"
         transient = {"display_id": display_id}
@@ -36,7 +40,7 @@ class CellOutput:
         self._send("stream", {"name": name, "text": text})
 
     def clear(self) -> None:
-        """Take away what was shown, once something new comes."""
+        """Clear the cell's outputs as soon as the next one comes."""
         self._send("clear_output", {"wait": True})
 
     def result(self, text: str) -> None:

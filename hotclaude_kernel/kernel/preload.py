@@ -1,17 +1,17 @@
-"""What the first answer needs beyond a ready kernel, loaded while the front end connects."""
+"""Loading the modules of the first answer, while the front end connects to the kernel."""
 
 from __future__ import annotations
 
 import time
 
-# Colours take longer than all the rest, and the first word needs none.
+# pygments takes longer to load than all the rest, and the first word needs no colours.
 COLOURS_AFTER_S = 1.0
 
 
 def preload() -> None:
-    """Load it; a thread of the kernel's start does.
+    """Load the modules; the kernel calls this in a thread.
 
-    The kernel itself imports these where it uses them, so that its start does not wait for them.
+    The kernel imports them only where it uses them, so that its start does not wait for them.
     """
     from ..cells import run  # noqa: F401
     from ..page import console, notebook  # noqa: F401

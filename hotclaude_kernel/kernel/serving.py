@@ -1,8 +1,8 @@
-"""A Jupyter kernel that serves everything but execution at once, and survives an interrupt.
+"""A Jupyter kernel that answers every request but execution at once, and survives an interrupt.
 
-The stock base class answers completions, kernel_info and comms only after the running cell, and an
-interrupt makes it hang (signal mode) or end (message mode) when the cell is async. This one answers
-in some 3 ms while a cell runs, and an interrupt is a call of `interrupt` on the main loop.
+ipykernel's base class answers completions, kernel_info and comms only after the running cell. If
+the cell is async, an interrupt makes ipykernel hang (signal mode) or end (message mode). This class
+answers in some 3 ms while a cell runs, and an interrupt calls `interrupt` on the main loop.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ FLUSH_S = 0.1
 
 
 class ServingKernel(Kernel):
-    """The base of our kernel; `executing` is the request of the cell that runs."""
+    """The base of hotclaude's kernel; `executing` is the request of the running cell."""
 
-    session: Any  # the base class allows for None, which no running kernel has
+    session: Any  # the base class types it as optional; a running kernel has one
     executing: Frame | None = None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -35,7 +35,7 @@ class ServingKernel(Kernel):
 
     @property
     def kernel_info(self) -> Frame:
-        """What the kernel is. The base class would import debugpy to say so."""
+        """The content of the kernel_info reply; the base class would import debugpy for it."""
         return {
             "protocol_version": PROTOCOL_VERSION,
             "implementation": self.implementation,
@@ -63,21 +63,24 @@ class ServingKernel(Kernel):
         """Stop the running cell; called on the main loop."""
 
     def pre_handler_hook(self) -> None:
-        """Leave SIGINT alone: it is ours all the time."""
+        """Do nothing: `start` has set the handler of SIGINT."""
 
     def post_handler_hook(self) -> None:
-        """Leave SIGINT alone."""
+        """Do nothing: `start` has set the handler of SIGINT."""
 
     async def interrupt_request(self, stream: Any, ident: Any, parent: Frame) -> None:
-        """Stop the turn. Comes on the control thread; the conversation lives on the main one."""
+        """Have the main thread, where the conversation lives, stop the turn; reply at once.
+
+        ipykernel calls this on its control thread.
+        """
         self.loop.call_soon_threadsafe(self.interrupt)
         self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
     async def shutdown_request(self, stream: Any, ident: Any, parent: Frame) -> None:
-        """Shut down; control thread.
+        """Shut down. ipykernel calls this on its control thread.
 
-        After it the base class flushes stdout through the iopub thread, which the main thread may
-        have stopped by then; the flush would wait 10 s, and Jupyter kills the kernel after 2.5.
+        The base class ends by flushing stdout through the iopub thread, which the main thread may
+        have stopped already. Then the flush would wait 10 s, and Jupyter kills a kernel after 2.5.
         """
         out: Any
         for out in (sys.stdout, sys.stderr):
@@ -87,14 +90,14 @@ class ServingKernel(Kernel):
     # --- the running cell, run again -------------------------------------------------------------
 
     def rejoins(self, request: Frame) -> bool:
-        """Whether an execution request is for the very cell that is running, from a new page.
+        """Return whether a reloaded page asks to run the cell that is running, unchanged.
 
-        Its content is still packed: it is `self.session.unpack(request["content"])`.
+        The request's content is still packed; `self.session.unpack` reads it.
         """
         return False
 
     async def rejoin(self, request: Frame) -> Frame:
-        """Show the running cell in place of the request's, and return its reply at its end."""
+        """Move the running cell's outputs to the request; return the cell's reply when it ends."""
         raise RuntimeError("`rejoins` said no")
 
     async def _rejoin(self, stream: Any, ident: Any, request: Frame) -> None:
@@ -114,22 +117,22 @@ class ServingKernel(Kernel):
             self.shell_handlers[kind] = getattr(self.comm_manager, kind)
 
     async def shell_main(self, subshell_id: str | None, msg: Any) -> None:
-        """Serve what is not an execution at once, even while a cell runs."""
+        """Serve any request but an execution at once, even while a cell runs."""
         if subshell_id is None and self._main_asyncio_lock.locked():
             message = self._message_to_serve(msg)
             if message is not None:
-                # In a context of its own: its parent must not become the running cell's.
+                # A context of its own, so that its parent does not replace the running cell's.
                 await asyncio.create_task(self._serve(*message), context=copy_context())
                 return
         await super().shell_main(subshell_id, msg)
 
     def _message_to_serve(self, msg: Any) -> tuple[Any, Frame] | None:
-        """Return the message if it can be served now, `None` if the base class is to have it."""
+        """Return the identities and the message if it can be served now, else `None`."""
         if len(msg) == 1:  # ipykernel's own "stop aborting"
             return None
         try:
             idents, frames = self.session.feed_identities(msg, copy=False)
-            # Only a peek: a message that was unpacked whole can't be unpacked again.
+            # Only the header: the base class can't deserialize a message's content a second time.
             peek: Frame = self.session.deserialize(frames, content=False, copy=False)
             kind = peek["header"]["msg_type"]
             if kind == "execute_request" and not self.rejoins(peek):
@@ -153,7 +156,7 @@ class ServingKernel(Kernel):
             answered = serve(stream, idents, message)
             if inspect.isawaitable(answered):
                 await answered
-        except Exception:  # one bad request must not end the cell that runs
+        except Exception:  # a bad request must not end the running cell
             self.log.exception("in a request served while a cell runs")
         self._publish_status("idle", "shell", parent=message)
         if self.executing is not None:

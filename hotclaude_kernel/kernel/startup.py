@@ -1,8 +1,8 @@
-"""The start of a kernel before anything heavy is imported: the claude process, and the ports.
+"""The start of a kernel before any heavy import: spawn the claude process, listen on the ports.
 
-Nothing but `subprocess`, `json` and `socket` is imported here: importing `asyncio` would delay the
-process by 40 ms, `ipykernel` by 160. The ports listen early because ZMQ tries a refused connection
-again only after 100 ms or more: a client that was there first would miss the first messages.
+This module imports little: `asyncio` would delay the process by 40 ms, `ipykernel` by 160. The
+ports listen early because ZMQ retries a refused connection only after 100 ms or more. A client
+that connected too early would miss the kernel's first messages.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 CONFIG_NAME = "hotclaude_config"
-NOTEBOOK_ENV = "JPY_SESSION_NAME"  # the notebook's path, from Jupyter Server
-MODEL_ENV = "ANTHROPIC_MODEL"  # the model that conversations begin with
-CHANNELS = ("shell", "iopub", "control", "stdin")  # the heartbeat binds its own way
+NOTEBOOK_ENV = "JPY_SESSION_NAME"  # Jupyter Server sets it to the notebook's path
+MODEL_ENV = "ANTHROPIC_MODEL"  # the model of new conversations
+CHANNELS = ("shell", "iopub", "control", "stdin")  # without the heartbeat, which binds by itself
 BACKLOG = 100
 
 
 def prespawn(argv: list[str]) -> Prespawned | None:
-    """Start the process that the first cell will want, as far as that can be told by now.
+    """Start the claude process that the first cell will probably need.
 
-    It goes on where the notebook's conversation ended, or begins one of default settings. Where
-    something is configured, the process is started once traitlets has read it. What is wrong with
-    the binary is told in the first cell, where it is seen.
+    The process resumes the notebook's conversation, or begins one under default settings. Return
+    `None` if any setting is configured: then the process is started after traitlets has read it.
+    Return `None` also if nothing may be asked, or if the binary fails; the first cell shows that
+    error.
     """
     if configured(argv) or replays_only(os.environ):
         return None
@@ -46,7 +47,7 @@ def prespawn(argv: list[str]) -> Prespawned | None:
 
 
 def replays_only(environ: Mapping[str, str]) -> bool:
-    """Return whether the environment forbids to ask anything: then no process is started."""
+    """Return whether the environment allows only replay; then no process is started."""
     in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
     return environ.get("HOTCLAUDE_RECORD") == "none" or (
         in_ci and not environ.get("HOTCLAUDE_RECORD")
@@ -61,7 +62,7 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
         return None
     node, settings, holder, entries = head
     if holder and processes.runs(holder):
-        return None  # another kernel's: the first cell forks it
+        return None  # another kernel runs the conversation: the first cell forks it
     import json
 
     cwd, *flags = json.loads(settings)
@@ -70,9 +71,9 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
 
 
 def configured(argv: list[str]) -> bool:
-    """Return whether any setting is configured.
+    """Return whether an argument or a configuration file sets anything.
 
-    Looks where Jupyter looks, without importing traitlets or jupyter_core.
+    The files are looked for in Jupyter's folders, without importing traitlets or jupyter_core.
     """
     if any(argument.startswith("--HotClaudeKernel.") for argument in argv):
         return True
@@ -85,9 +86,10 @@ def configured(argv: list[str]) -> bool:
 
 
 def listen(argv: list[str]) -> dict[int, int]:
-    """Listen on the ports of the connection file; return the descriptor of each port.
+    """Listen on the TCP ports of the connection file; return the descriptor of each port.
 
-    Returns nothing where that can't be done, or need not be: then ipykernel binds as always.
+    ipykernel binds all other ports itself: those that can't be listened on, and those that the
+    connection file leaves to chance (0).
     """
     import json
     import socket
@@ -107,6 +109,6 @@ def listen(argv: list[str]) -> dict[int, int]:
 
 
 def let_go(listening: dict[int, int]) -> None:
-    """Stop listening; a client that was there tries again by itself."""
+    """Stop listening; a client that has connected tries again by itself."""
     while listening:
         os.close(listening.popitem()[1])

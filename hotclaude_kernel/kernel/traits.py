@@ -1,4 +1,4 @@
-"""What can be configured of a kernel, as traits, and the settings made of them."""
+"""A kernel's configuration: its traits, and the settings and limits that they make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ConfiguredKernel(ServingKernel):
-    """The traits of the kernel."""
+    """The traits of the kernel, `c.HotClaudeKernel.… =` in `hotclaude_config.py`."""
 
     model = traitlets.Unicode(
         None, allow_none=True, help="Model: a name `%model` lists, or an id."
@@ -111,16 +111,16 @@ class ConfiguredKernel(ServingKernel):
     ).tag(config=True)
 
     def mode(self) -> str:
-        """Return when turns are replayed and recorded. Raises `UsageError` for a wrong name."""
+        """Return the record mode, one of `MODES`. Raises `UsageError` for any other name."""
         default = "none" if replays_only(os.environ) else "new_episodes"
         return _named("HOTCLAUDE_RECORD", self.record, MODES, default)
 
     def playing(self) -> str:
-        """Return the pace of replayed turns. Raises `UsageError` for a wrong name."""
+        """Return the pace of replayed turns, one of `PACES`. Raises `UsageError` for others."""
         return _named("HOTCLAUDE_PACE", self.pace, PACES, PACES[0])
 
     def limits(self) -> Limits:
-        """Return what the pool is held to."""
+        """Return the limits of the process pool."""
         return Limits(
             spares=self.spares,
             processes=self.pool_processes,
@@ -131,13 +131,14 @@ class ConfiguredKernel(ServingKernel):
         )
 
     def settings(self) -> Settings:
-        """Return what conversations begin with."""
+        """Return the settings of new conversations."""
         settings = self._configured_settings()
         return settings.changed(**RESTRICTED) if self.restricted else settings
 
     def _configured_settings(self) -> Settings:
         return Settings(
-            model=self.model or os.environ.get(MODEL_ENV) or None,  # part of what is asked
+            # Not left to claude to read: the model is a part of each turn's key.
+            model=self.model or os.environ.get(MODEL_ENV) or None,
             effort=self.effort,
             system=self.system,
             append_system=self.append_system,
@@ -153,7 +154,7 @@ class ConfiguredKernel(ServingKernel):
 
 
 def _named(variable: str, trait: str | None, names: Sequence[str], default: str) -> str:
-    """Return what the trait says, else the environment, else the default."""
+    """Return the trait's value, else the variable's, else the default. Raises `UsageError`."""
     name = trait or os.environ.get(variable) or default
     if name not in names:
         raise UsageError(f"{variable} is {name}", hint=f"There are {', '.join(names)}.")

@@ -1,7 +1,7 @@
 """The demonstration model: a few rules that let people without an account try the kernel.
 
-It never passes for Claude: the first words of a conversation say what it is. It keeps no state;
-what it "remembers" it reads from the history of the request, as a model would.
+It never passes for Claude: each conversation begins by saying what it is. It keeps no state. Like
+a model, it "remembers" only what is in the request's history.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ FILLER: Final = (
 
 
 def demo_model(request: Request) -> Reply:
-    """The demonstration's answer to any request, under its own name."""
+    """Return the demonstration's answer to a request, with `hotclaude-demo` as the model."""
     reply = _reply(request)
     return Reply(*reply.blocks, stop_reason=reply.stop_reason, model=MODEL)
 
@@ -100,7 +100,7 @@ def _reply(request: Request) -> Reply:
 
 
 def _auxiliary(request: Request) -> Reply:
-    """What the client asks on its own account: a title, a summary, a suggestion, an aside."""
+    """Answer a request that claude makes by itself: a title, a summary, a suggestion, an aside."""
     match request.auxiliary:
         case "title":
             return Reply(Text('{"title": "Demonstration"}'))
@@ -149,7 +149,7 @@ def _remember(request: Request, match: re.Match[str]) -> Reply | None:
 
 
 def _to_remember(prompt: str) -> list[str]:
-    """What a prompt asks to remember, one thing for each line that does."""
+    """Return the things that a prompt asks to remember, at most one a line."""
     found = [REMEMBER.match(line) for line in prompt.splitlines()]
     return [match["thing"].strip(" .") for match in found if match]
 
@@ -212,7 +212,7 @@ def _count(request: Request, match: re.Match[str]) -> Reply:
 
 
 def _long(request: Request, match: re.Match[str]) -> Reply:
-    """As many words as asked for, in paragraphs of one round of the filler."""
+    """Answer with as many words as the prompt asks for; each paragraph is the filler once."""
     wanted = min(int(match.groupdict().get("words") or 500), MAX_WORDS)
     paragraphs: list[str] = []
     while wanted > 0:
@@ -236,11 +236,11 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE)
 
 
-# The dash: after `/compact` the earlier prompts come as a list in our own summary.
+# With an optional dash: after `/compact`, the earlier prompts are a list in the summary.
 REMEMBER = _pattern(r"\s*(?:- )?(?:please\s+)?remember\s+(?:that\s+|this:?\s+)?(?P<thing>[^?]+)$")
 FILE_NAME = _pattern(r"\b[\w-]+\.(?:txt|md|py|json|csv)\b")
 
-# First match wins; a rule that returns `None` passes.
+# The first match answers, unless its rule returns `None`.
 RULES: Final[tuple[tuple[re.Pattern[str], Rule], ...]] = (
     (
         _pattern(r"\brecall\b|\bwhat\b.*\bremember\b|\bdo you remember\b|\bwhat is my name\b"),

@@ -1,9 +1,9 @@
-"""What a model may answer: blocks, failures of the API, and faults in the middle of a stream.
+"""The answers of a model: replies, failures of the API, and faults in the middle of a stream.
 
-A `Reply` is a list of blocks played in order. Texts that follow each other, with nothing between
-them but a `Pause`, `Wait` or `Stall`, share one content block, so a gate may stand in mid-sentence.
-A fault ends the reply where it stands. When the client did not ask for a stream, the same reply is
-played as plain JSON: pauses and gates hold it back, a fault turns into its counterpart there.
+A `Reply` is a list of blocks that are played in order. Texts share one content block if there is
+nothing but a `Pause`, `Wait` or `Stall` between them, so a gate can be in the middle of a sentence.
+A fault ends the reply. If the client asks for no stream, the reply is played as one JSON object:
+pauses and gates delay it, and each fault has a counterpart (`break_off` in `server`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WORD = re.compile(r"\S+\s*|\s+")
-# English prose, with the space; only used to pace chunks that are counted in characters.
+# Of English prose, with the space. It paces chunks that are counted in characters.
 CHARS_PER_WORD = 6
 
 
 class Gate:
-    """A one-way gate between a test and a reply: the reply waits, the test opens.
+    """A gate that a reply waits at until the test opens it; it can't be closed again.
 
-    Safe from any thread. `wait_reached` blocks the *test* until a reply stands at the gate, so
-    neither side has to sleep.
+    It can be used from any thread. `wait_reached` blocks the *test* until a reply waits at the
+    gate, so neither side has to sleep.
     """
 
     def __init__(self) -> None:
@@ -42,17 +42,17 @@ class Gate:
         return self._open
 
     def open(self) -> None:
-        """Let everything that waits pass, now and later."""
+        """Let all replies pass, now and later."""
         with self._lock:
             self._open = True
             waiting = list(self._waiting)
         for loop, event in waiting:
-            # The loop of a closed server has nobody left to wake.
+            # The loop is closed if its server is; no reply waits there.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
 
     def wait_reached(self, timeout_s: float = 10.0) -> bool:
-        """Block until a reply has arrived at the gate; false when none did in time."""
+        """Block until a reply has arrived at the gate; return whether one came in time."""
         return self._reached.wait(timeout_s)
 
     async def passed(self) -> None:
@@ -72,10 +72,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Answer text, in chunks of one word or of `chunk` characters, paced if asked.
+    """Answer text, sent in chunks of one word or of `chunk` characters.
 
-    `words_per_s` and `delay_s` (between chunks) are held against absolute deadlines: a late chunk
-    does not delay the ones after it.
+    `words_per_s`, or `delay_s` between chunks, paces them. Each chunk has its own deadline from the
+    start of the text, so a late chunk does not delay the next ones.
     """
 
     text: str
@@ -85,7 +85,7 @@ class Text:
     delay_s: float = 0.0
 
     def pieces(self) -> list[str]:
-        """The text cut into chunks; joined they give it back."""
+        """Return the text cut into chunks."""
         if self.chunk == "words":
             return WORD.findall(self.text)
         size = self.chunk
@@ -93,7 +93,7 @@ class Text:
 
     @property
     def interval_s(self) -> float:
-        """Seconds from one chunk to the next; 0 sends as fast as the client reads."""
+        """The seconds between two chunks; 0 sends as fast as the client reads."""
         if self.words_per_s is None:
             return self.delay_s
         words = 1.0 if self.chunk == "words" else self.chunk / CHARS_PER_WORD
@@ -102,7 +102,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A thinking block, in chunks like a text's, followed by its signature."""
+    """A thinking block, sent in chunks like a text, and its signature after them."""
 
     text: str
     _: KW_ONLY
@@ -110,13 +110,13 @@ class Thinking:
     chunk: int | Literal["words"] = "words"
 
     def pieces(self) -> list[str]:
-        """The text cut into chunks; joined they give it back."""
+        """Return the text cut into chunks."""
         return Text(self.text, chunk=self.chunk).pieces()
 
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A tool call. `raw_input` replaces the JSON of `input` on the stream, to send broken JSON."""
+    """A tool call. `raw_input` is streamed in place of the JSON of `input`, to send broken JSON."""
 
     name: str
     input: Mapping[str, Any] = field(default_factory=dict)
@@ -176,7 +176,7 @@ Block: TypeAlias = Text | Thinking | ToolUse | Pause | Wait | Stall | Fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The token counts of one reply; `None` is computed from sizes, about 4 characters a token."""
+    """The token counts of a reply. `None` is computed from sizes, at 4 characters a token."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -188,8 +188,8 @@ class Usage:
 class Reply:
     """A message of the assistant: `Reply(Thinking("hm"), Text("yes"))`.
 
-    The stop reason is `tool_use` if there is a tool call, else `end_turn`, unless given. `model`
-    is who answers; by default whoever was asked.
+    By default the stop reason is `tool_use` if a block is a tool call, else `end_turn`, and the
+    model is the one that the request names.
     """
 
     blocks: tuple[Block, ...]
@@ -236,14 +236,14 @@ class Failure:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """The JSON that the API sends."""
+        """Return the JSON that the API sends for it."""
         kind = self.error_type or ERROR_TYPES.get(self.status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": self.message}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
-    """Any body under any status, as a proxy in the way would send it."""
+    """Any body under any status, like one from a proxy between the client and the API."""
 
     status: int = 200
     body: bytes = b""
@@ -258,7 +258,7 @@ HTML = Raw(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """No status line before `gate` opens (never, without one); then `answer`."""
+    """`answer`, sent once `gate` is open; without a gate nothing is sent, no status line either."""
 
     gate: Gate | None = None
     answer: Reply | Failure | Raw = field(default_factory=lambda: Reply(Text("Late, but here.")))

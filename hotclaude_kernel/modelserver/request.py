@@ -1,11 +1,11 @@
-"""One request of the client, and what is in it.
+"""One request of the client: its prompts, tool results and tools.
 
-The shape is what the `claude` binary was seen to send. A user message is a string or a list of
-blocks; the newest one is a list because it carries `cache_control`. Reminders stand as text blocks
-of their own *before* the prompt in the first user message (and in the first after `/compact`),
-wrapped whole in `<system-reminder>`; so do the traces of local commands such as `/context`. The
-environment is a message of the role `system` after the first prompt. Nothing is stripped from the
-middle of a block: what a user typed is theirs, tags included.
+The shape is that of requests that the `claude` binary was seen to send. A user message is a string
+or a list of blocks; the newest one is a list because it has `cache_control`. Reminders, each
+wrapped in `<system-reminder>`, are text blocks *before* the prompt in the first user message and in
+the first one after `/compact`. So are the traces of local commands such as `/context`. The
+environment is a message of the role `system` after the first prompt. A block is left out only as a
+whole, so the user's own text stays unchanged, tags included.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-# Blocks that the client puts beside the user's own text.
+# Text blocks that the client adds to the user's own.
 _ADDED = re.compile(
     r"\s*<(system-reminder|local-command-caveat|command-name|local-command-stdout"
     r"|local-command-stderr)>.*</(?:\1|command-args)>\s*",
     re.DOTALL,
 )
 _SECRET_HEADERS = {"x-api-key", "authorization", "proxy-authorization", "cookie"}
-# How each request that the client makes on its own account can be told; see `Request.auxiliary`.
+# The beginning of the prompt in each request that the client makes by itself (`Request.auxiliary`).
 _AUXILIARY = {
     "suggestion": "[SUGGESTION MODE:",
     "compact": "CRITICAL: Respond with TEXT ONLY.",
@@ -32,7 +32,7 @@ _SIDE_QUESTION = "<system-reminder>This is a side question"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One prompt of the user and all text the assistant gave to it so far."""
+    """One prompt of the user, and the assistant's text after it so far."""
 
     prompt: str
     answer: str = ""
@@ -40,7 +40,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What came back from one tool call, with the call's own name and input."""
+    """The result of a tool call, with the call's name and input."""
 
     id: str
     name: str
@@ -51,7 +51,10 @@ class ToolResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A POST to the Messages API: `body` as received, `json` parsed, headers without secrets."""
+    """A POST to the Messages API: its `body`, the same parsed (`json`), headers without secrets.
+
+    `number` counts the requests of a server from 1.
+    """
 
     body: bytes = field(repr=False)
     json: dict[str, Any] = field(repr=False)
@@ -61,7 +64,7 @@ class Request:
 
     @property
     def model(self) -> str:
-        """The model that was asked for."""
+        """The name of the model that the client asks."""
         return str(self.json.get("model", ""))
 
     @property
@@ -87,7 +90,7 @@ class Request:
 
     @cached_property
     def turns(self) -> tuple[Exchange, ...]:
-        """The user's real prompts, each with the assistant's text; the current turn is the last."""
+        """The user's own prompts, each with the assistant's text; the last is the current one."""
         turns: list[Exchange] = []
         for message in self.messages:
             text = _own_text(message.get("content"))
@@ -100,7 +103,7 @@ class Request:
 
     @property
     def prompt(self) -> str:
-        """The text of the last real user message, without what the client put beside it."""
+        """The user's last prompt, without the blocks that the client adds."""
         return self.turns[-1].prompt if self.turns else ""
 
     @property
@@ -110,7 +113,7 @@ class Request:
 
     @cached_property
     def tool_results(self) -> tuple[ToolResult, ...]:
-        """The tool results in the last user message; empty when it is a prompt."""
+        """The tool results in the last user message; empty if it is a prompt."""
         calls = {str(block.get("id")): block for block in self._blocks("assistant", "tool_use")}
         last = [message for message in self.messages if message.get("role") == "user"][-1:]
         blocks = [
@@ -120,7 +123,10 @@ class Request:
 
     @property
     def auxiliary(self) -> str | None:
-        """What this is if not a turn: `title`, `suggestion`, `compact` or `side_question`."""
+        """The kind of a request that the client makes by itself, `None` for a turn.
+
+        It is `title`, `suggestion`, `compact` or `side_question`.
+        """
         if (self.json.get("output_config") or {}).get("format") and not self.tools:
             return "title"
         last = _texts(self.messages[-1].get("content")) if self.messages else []
@@ -136,7 +142,7 @@ class Request:
 
 
 def redacted(headers: list[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name, with the values of keys and tokens taken out."""
+    """Return headers by lower-case name, with `redacted` for the values of keys and tokens."""
     pairs = [(name.lower(), value) for name, value in headers]
     return {name: "redacted" if name in _SECRET_HEADERS else value for name, value in pairs}
 

@@ -1,4 +1,4 @@
-"""What a model is, and the simplest one: a list of answers."""
+"""The type of a model, and the simplest one: a list of answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Model: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]
 
 
 class Script:
-    """A model that gives its answers in order, then `default` for ever.
+    """A model that gives its answers in order, and then always `default`.
 
-    An answer may also be a string or a function of the request.
+    An answer may also be a string, or a function of the request.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Script:
         self.default = default
 
     def __call__(self, request: Request) -> Answer | Awaitable[Answer]:
-        """The next answer."""
+        """Return the next answer."""
         answer = self.answers.popleft() if self.answers else self.default
         if isinstance(answer, str):
             return Reply(Text(answer))

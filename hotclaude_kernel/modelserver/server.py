@@ -1,8 +1,8 @@
-"""The HTTP side of the model server: tornado on 127.0.0.1, the Messages API and nothing else.
+"""The HTTP side of the model server: tornado on 127.0.0.1, with the Messages API.
 
-A request is parsed, recorded, given to the model and its answer played. Bytes are gathered until
-something has to be waited for, so a burst of deltas costs few writes. Everything runs on one loop:
-the caller's (`start`, `close`) or that of a thread (`in_thread`), which sync tests use.
+A request is parsed, kept and given to the model, and the answer is played. Bytes are gathered until
+the reply waits, so a burst of deltas takes few writes. The server runs on one event loop: the
+caller's (`start`, `close`), or that of a thread (`in_thread`) for tests that are not async.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Gathered bytes are written at this size at the latest: a few hundred deltas, one system call.
+# Gathered bytes are written at this size at the latest; it holds a few hundred deltas.
 FLUSH_BYTES = 1 << 15
-# The API itself takes 32 MB; images of a long conversation come in one body.
+# The API takes 32 MB; one body holds all images of a long conversation.
 MAX_BODY_BYTES = 256 << 20
 
 
 class ModelServer:
     """A Messages API whose answers come from `model`, which may be replaced at any time.
 
-    `requests` holds every POST to `/v1/messages`, `other` the method and path of everything else,
-    `aborted` how many answers the client cut short. The model runs on the server's loop: an async
-    one may wait, a sync one must not block.
+    `requests` holds every POST to `/v1/messages`, `other` the method and path of every other
+    request, and `aborted` the number of answers that the client cut short. The model runs on the
+    server's loop: an async model may wait, a sync one must not block.
     """
 
     def __init__(self, model: Model | None = None, *, port: int = 0) -> None:
@@ -72,16 +72,16 @@ class ModelServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on, once started."""
+        """The port that the server listens on; 0 before the start, unless it was given."""
         return self._port
 
     @property
     def url(self) -> str:
-        """What belongs in `ANTHROPIC_BASE_URL`."""
+        """The server's address, for `ANTHROPIC_BASE_URL`."""
         return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> ModelServer:
-        """Listen. The port is chosen by the system unless it was given."""
+        """Listen; the system chooses the port unless one was given. Raises `OSError` if taken."""
         listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
         listener.setblocking(False)
         self._port = listener.getsockname()[1]
@@ -96,7 +96,7 @@ class ModelServer:
         return self
 
     async def close(self) -> None:
-        """Stop listening, cut what is still playing, close every connection. Idempotent."""
+        """Stop listening, cancel the answers that still play, close all connections. Idempotent."""
         http, self._http = self._http, None
         if http is None:
             return
@@ -115,7 +115,7 @@ class ModelServer:
 
     @contextmanager
     def in_thread(self) -> Iterator[ModelServer]:
-        """Serve from a thread with a loop of its own for as long as the block lasts."""
+        """Serve from a thread with an event loop of its own, until the `with` block ends."""
         started: Future[Callable[[], object]] = Future()
 
         async def serve() -> None:
@@ -143,15 +143,18 @@ class ModelServer:
             thread.join()
 
     def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Request]:
-        """Block, from any thread but the server's, until `count` requests came; then all of them.
+        """Block until `count` requests have come; return all requests so far.
 
-        Raises `TimeoutError` when they do not come in time.
+        Call it from any thread but the server's. Raises `TimeoutError` if they do not come in time.
         """
         self._wait_for(lambda: len(self.requests) >= count, f"{count} requests", timeout_s)
         return list(self.requests)
 
     def wait_for_aborted(self, count: int = 1, timeout_s: float = 10.0) -> None:
-        """Block, from any thread but the server's, until the client cut `count` answers short."""
+        """Block until the client has cut `count` answers short.
+
+        Call it from any thread but the server's. Raises `TimeoutError` if that takes too long.
+        """
         self._wait_for(lambda: self.aborted >= count, f"{count} aborted answers", timeout_s)
 
     def _wait_for(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
@@ -173,7 +176,7 @@ class ModelServer:
             self._changed.notify_all()
 
     async def _ask(self, request: Request) -> Answer:
-        """The model's answer; its own mistake becomes a 400, which no client retries for long."""
+        """Return the model's answer. If the model raises, answer 400, which clients don't retry."""
         try:
             answer = self.model(request)
             return await answer if inspect.isawaitable(answer) else answer
@@ -183,16 +186,16 @@ class ModelServer:
 
 
 def serve_in_thread(model: Model | None = None) -> AbstractContextManager[ModelServer]:
-    """`ModelServer(model).in_thread()`: a context manager that gives the running server."""
+    """Return `ModelServer(model).in_thread()`, a context manager that gives the running server."""
     return ModelServer(model).in_thread()
 
 
 def _quiet(handler: RequestHandler) -> None:
-    """The requests are in `server.requests`; no log line beside them."""
+    """Write no log line: the requests are in `server.requests`."""
 
 
 class _Route(RequestHandler):
-    """What every route has: the server, no cookies or pages, errors in the API's shape."""
+    """The base of all routes: holds the server, and answers errors in the API's JSON."""
 
     server: ModelServer
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "POST")  # type: ignore[misc]
@@ -204,7 +207,7 @@ class _Route(RequestHandler):
         self.clear_header("Server")
 
     def compute_etag(self) -> None:
-        """None: a body is never looked at twice."""
+        """Return no ETag: clients cache nothing here."""
 
     def body_json(self) -> dict[str, Any] | None:
         with suppress(ValueError):
@@ -229,7 +232,7 @@ class _Route(RequestHandler):
 
 
 class _Elsewhere(_Route):
-    """`GET` and `HEAD` of `/` (and of the client's reachability probe) are 200, the rest 404."""
+    """Answers `GET` and `HEAD` of `/` and of claude's probe `/api/hello` by 200, others by 404."""
 
     def prepare(self) -> None:
         path, method = self.request.path, self.request.method or ""
@@ -249,7 +252,7 @@ class _CountTokens(_Route):
 
 
 class _Messages(_Route):
-    """`POST /v1/messages`. The answer plays in a task of its own, which a closed client cancels."""
+    """`POST /v1/messages`. A task plays the answer; it is cancelled when the client disconnects."""
 
     task: asyncio.Task[None] | None = None
     closing = False
@@ -303,7 +306,7 @@ class _Messages(_Route):
                 await self.whole(answer, request)
 
     async def stream(self, steps: Iterable[Step]) -> None:
-        """Play the steps, writing only when something is waited for or enough has gathered."""
+        """Play the steps; write before each wait, and when 32 kB have gathered."""
         self.set_header("content-type", "text/event-stream; charset=utf-8")
         self.set_header("cache-control", "no-cache")
         clock, size = Clock(), 0
@@ -323,7 +326,7 @@ class _Messages(_Route):
         return None
 
     async def whole(self, reply: Reply, request: Request) -> None:
-        """Play a reply as one JSON object, its fault (if any) in the form it takes there."""
+        """Play a reply as one JSON object; a fault takes the form that it has without a stream."""
         for block in reply.blocks:
             match block:
                 case Pause() | Wait() | Stall():
@@ -344,19 +347,19 @@ class _Messages(_Route):
                 self.drop()
 
     def cut(self) -> None:
-        """The client went away before the answer was through."""
+        """Count an answer that the client has cut short."""
         if not self.closing:
             self.closing = True
             self.server._abort()
 
     def drop(self) -> None:
-        """Close the connection under the response; nothing more of it is sent."""
+        """Close the connection before the response is complete."""
         self.closing = True
         self._auto_finish = False
         self.wire.close()
 
     @property
     def wire(self) -> IOStream:
-        """The connection's socket stream, which tornado does not publish on its interface."""
+        """The connection's socket stream, which is not in tornado's typed interface."""
         stream: IOStream = self.request.connection.stream  # type: ignore[union-attr]
         return stream

@@ -1,7 +1,7 @@
-"""A reply as bytes: the events of the streaming API, and the one JSON object of the plain one.
+"""A reply as bytes: server-sent events for a stream, one JSON object otherwise.
 
-`events` is a pure generator. Between pieces of SSE it yields marks for the player in `server`:
-when the next piece is due, what to wait for, how the stream breaks. `Clock` does the waiting.
+`events` is a pure generator. Between the bytes of the events it yields steps for `server` to play:
+the time of the next bytes, a wait, the break of the stream. `Clock` does the waiting.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The next bytes belong `after_s` seconds past the last `Due(0)`."""
+    """The next bytes are due `after_s` seconds after the last `Due(0)`."""
 
     after_s: float
 
@@ -50,7 +50,7 @@ Step: TypeAlias = bytes | Due | Pause | Wait | Stall | Disconnect | EndOfStream
 
 
 def events(reply: Reply, request: Request) -> Iterator[Step]:
-    """The whole stream of a reply, from `message_start` to `message_stop` or to its fault."""
+    """Yield the stream of a reply, from `message_start` to `message_stop` or to its fault."""
     message = _message(reply, request)
     start = message | {"content": [], "stop_reason": None}
     start["usage"] = message["usage"] | {"output_tokens": 1}
@@ -70,7 +70,7 @@ def events(reply: Reply, request: Request) -> Iterator[Step]:
 
 
 def plain(reply: Reply, request: Request) -> dict[str, Any]:
-    """The answer to a request that did not ask for a stream."""
+    """Return the JSON of a reply to a request that asks for no stream."""
     message = _message(reply, request)
     blocks = [block for block in reply.blocks if isinstance(block, (Text, Thinking, ToolUse))]
     content: list[dict[str, Any]] = []
@@ -84,13 +84,13 @@ def plain(reply: Reply, request: Request) -> dict[str, Any]:
 
 
 class Clock:
-    """Waits of one stream; paced chunks against the start of their text, so nothing drifts."""
+    """The waits of one stream. Chunks are paced from the start of their text, so nothing drifts."""
 
     def __init__(self) -> None:
         self.base_s = 0.0
 
     def left_s(self, due: Due) -> float:
-        """Seconds until something is due; the first chunk of a text starts the clock."""
+        """Return the seconds until the next bytes are due; `Due(0)` starts the clock."""
         now_s = time.monotonic()
         if due.after_s == 0:
             self.base_s = now_s
@@ -115,10 +115,11 @@ async def forever() -> None:
 
 
 def usage_of(reply: Reply, request: Request) -> dict[str, int]:
-    """The token counts of a reply: the given ones, the rest from sizes.
+    """Return the token counts of a reply: those given in `reply.usage`, the others from sizes.
 
-    What an earlier turn has already sent counts as read from the cache, what is new as written
-    to it. The numbers depend on nothing but the request and the reply.
+    Messages before the last user message count as read from the cache, later ones as written to
+    it. In the first turn all of the request counts as written. The numbers depend only on the
+    request and the reply.
     """
     prefix, news = _sizes(request)
     first = len([m for m in request.messages if m.get("role") == "assistant"]) == 0
@@ -132,12 +133,12 @@ def usage_of(reply: Reply, request: Request) -> dict[str, int]:
 
 
 def event(value: dict[str, Any]) -> bytes:
-    """One server-sent event."""
+    """Return the bytes of one server-sent event."""
     return b"event: %b\ndata: %b\n\n" % (value["type"].encode(), encode(value))
 
 
 def encode(value: Any) -> bytes:
-    """JSON bytes; the standard library takes what orjson refuses (lone surrogates)."""
+    """Return a value as JSON bytes, by `json` if orjson refuses it (lone surrogates)."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -145,7 +146,7 @@ def encode(value: Any) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """The value of JSON bytes, lone surrogates included; `ValueError` when it is not JSON."""
+    """Return the value of JSON bytes, lone surrogates included. Raises `ValueError`."""
     try:
         return orjson.loads(body)
     except ValueError:
@@ -153,7 +154,7 @@ def decode(body: bytes) -> Any:
 
 
 def _message(reply: Reply, request: Request) -> dict[str, Any]:
-    # The number of the request keeps the ids of two attempts at the same body apart.
+    # The request's number makes the ids of two attempts with the same body different.
     digest = hashlib.sha256(b"%d:%b" % (request.number, request.body)).hexdigest()
     return {
         "id": f"msg_{digest[:24]}",
@@ -168,7 +169,7 @@ def _message(reply: Reply, request: Request) -> dict[str, Any]:
 
 
 def _content(reply: Reply, message_id: str) -> Iterator[Step]:
-    """The blocks: opened, filled and closed, an open text staying open over a pause."""
+    """Yield the events of the blocks; a text block stays open over a pause."""
     index, text_is_open = -1, False
     for block in reply.blocks:
         if isinstance(block, (Text, Thinking, ToolUse)):
@@ -270,7 +271,7 @@ def _input_json(block: ToolUse) -> str:
 
 
 def _sizes(request: Request) -> tuple[int, int]:
-    """Characters sent before the last user message, and from it on."""
+    """Return the bytes of the request before the last user message, and from it on."""
     messages = request.messages
     users = [at for at, message in enumerate(messages) if message.get("role") == "user"]
     news = sum(len(encode(message)) for message in messages[users[-1] if users else 0 :])

@@ -1,4 +1,4 @@
-"""Whether running a notebook from the top would reproduce it."""
+"""Checking whether a run of all cells, from the top, would reproduce a notebook."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 STALE = "Run the cells from here on once more, or all of them."
-# The lines after which a cell need not follow the one above it.
+# The `%` lines that move the position: the next cell need not follow the one above.
 MOVING = frozenset({"goto", "checkout"})
 
 
 def unreproduced(notebook: Notebook, sources: Sources) -> Iterator[str]:
-    """Yield why running all cells from the top would not reproduce the notebook."""
+    """Yield each reason why a run of all cells would not reproduce the notebook, with its cell."""
     walk = _Walk(notebook, sources)
     for cell in notebook.cells:
         try:
@@ -41,12 +41,12 @@ class _Walk:
         self._folder = notebook.path.resolve().parent
         self._sources = sources
         self._values: dict[str, Any] = {}
-        self._last: str | None = None  # the node that the next cell is expected to follow
+        self._last: str | None = None  # the node that the next cell should follow
         self._seen: set[str | None] = {None}
         self._moved = False
 
     def step(self, cell: CodeCell) -> Iterator[str]:
-        """Yield what is wrong with a cell."""
+        """Yield the reasons of the next cell. Raises what its `%` lines and images raise."""
         written, text = lines.split(cell.source)
         said = {line.name.replace("_", "-"): line.argument for line in written if not line.ask}
         self._values |= parameters.declared(cell.source)

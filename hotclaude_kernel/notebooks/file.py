@@ -1,8 +1,8 @@
-"""Notebook files: the one reader and the one atomic writer.
+"""Reading and writing notebook files.
 
-A notebook is read as JSON once (`load`). What is done with it decides what it becomes: a notebook
-of nbformat's that is to be run (`runnable`), or cells and the turns that their outputs name
-(`read_notebook`).
+`load` reads a notebook as JSON. `runnable` makes nbformat's notebook of it, to be run.
+`read_notebook` makes a `Notebook` of it: its code cells, and the turns that their outputs name.
+`write` replaces a file atomically.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KERNEL = "hotclaude"
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the JSON of a notebook. Raises `UsageError` if the file holds none of format 4."""
+    """Return a notebook's JSON. Raises `UsageError` if the file is no notebook of format 4."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -51,10 +51,11 @@ def _other_format(path: Path) -> UsageError:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as a whole: a reader finds the old text or the new one, and never a part.
+    """Write a file atomically: a reader finds the old text or the new one, and never a part.
 
     An existing file keeps its mode, and a symbolic link keeps pointing to its file. Raises
-    `UsageError` if the file can't be written; it is as it was then.
+    `UsageError` if the file can't be written, and leaves it unchanged. (A pipe or a device is
+    written directly.)
     """
     data = text.encode("utf-8")
     try:
@@ -68,16 +69,16 @@ def write(path: Path, text: str) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    # The folder is the same, since a rename is atomic only inside one file system. The name is
-    # drawn, so that two writers don't write into each other's file.
+    # In the same folder, since a rename is atomic only within a file system. The name is random,
+    # so that two writers use two files.
     part = path.with_name(f".hotclaude-{secrets.token_hex(8)}.part")
     try:
-        # Created with the old mode at most: a private notebook must not be readable meanwhile.
+        # Created with no more than the old mode, since a private notebook must stay private.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(part, flags, 0o666 if mode is None else mode), "wb") as file:
             file.write(data)
         if mode is not None:
-            part.chmod(mode)  # the umask may have taken some of it away
+            part.chmod(mode)  # the umask may have removed some bits
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -88,7 +89,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def runnable(path: Path) -> Any:
-    """Return a notebook of this kernel as nbformat's. Raises `UsageError` if it is none."""
+    """Return a notebook as nbformat's. Raises `UsageError` if it is not one of this kernel."""
     content = load(path)
     if content.get("nbformat_minor", 0) >= 5:
         _name_cells(content["cells"])
@@ -103,7 +104,7 @@ def runnable(path: Path) -> Any:
 
 
 def _name_cells(cells: Iterable[dict[str, Any]]) -> None:
-    """Give an id to each cell that has none of its own; nbformat would draw one."""
+    """Give an id to each cell without a unique one; nbformat would make a random one."""
     taken: set[str] = set()
     for number, cell in enumerate(cells):
         if cell.get("id", "") in {"", *taken}:
@@ -116,7 +117,11 @@ def _name_cells(cells: Iterable[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCell:
-    """A cell that is run: `number` counts these, from 1. `about` names the turn of its answer."""
+    """A code cell.
+
+    `number` counts the code cells from 1. `outputs` are their MIME bundles. `about` is the
+    metadata that names the turn of the answer; it is empty without one.
+    """
 
     number: int
     source: str
@@ -126,7 +131,7 @@ class CodeCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notebook:
-    """A notebook file: its JSON, and the cells in it that are run."""
+    """A notebook file: its path, its JSON, and its code cells."""
 
     path: Path
     content: dict[str, Any]
@@ -139,13 +144,13 @@ class Notebook:
 
     @property
     def stamp(self) -> Frame:
-        """What `hotclaude export --stamp` wrote; empty if it was never stamped."""
+        """The metadata that `hotclaude export --stamp` wrote, empty if there are none."""
         stamp = self.content.get("metadata", {}).get("hotclaude")
         return stamp if isinstance(stamp, dict) else {}
 
 
 def read_notebook(path: Path) -> Notebook:
-    """Return a notebook. Raises `UsageError` if the file holds none of format 4."""
+    """Return a notebook. Raises `UsageError` if the file is no notebook of format 4."""
     content = load(path)
     try:
         code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
@@ -172,5 +177,5 @@ def _cell(number: int, cell: Frame) -> CodeCell:
 
 
 def _joined(text: Any) -> Any:
-    """Return a text that a file may hold as a list of lines."""
+    """Return a text; notebook files may hold it as a list of lines."""
     return "".join(text) if isinstance(text, list) else text

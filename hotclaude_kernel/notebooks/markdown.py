@@ -1,7 +1,7 @@
 """A notebook of prompts as clean Markdown, for `jupyter nbconvert --to hotclaude-markdown`.
 
-nbconvert's own exporters prefer `text/html`, so `--to markdown` would hold HTML, and they print a
-prompt in a fence of three backticks, which a prompt with a fence of its own breaks.
+nbconvert's own `--to markdown` prefers `text/html`, so it would write HTML. It prints a cell's
+source in a fence of three backticks, which a fence in the prompt would close.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MarkdownExporter(Exporter):
-    """Prompts as quotations, answers as the Markdown they are."""
+    """Writes prompts as quotations, and answers as their own Markdown."""
 
     file_extension = ".md"
     output_mimetype = "text/markdown"
@@ -34,7 +34,7 @@ def _cell(cell: NotebookNode) -> str:
     if cell.cell_type != "code":
         return str(cell.source).strip()
     prompt = "\n".join(f"> {line}".rstrip() for line in str(cell.source).splitlines())
-    # The answer's own outputs are cut anywhere between blocks: they are joined as they stand.
+    # An answer's outputs are cut between blocks and hold their own line ends: join them unchanged.
     said = "".join(_output(output) for output in cell.outputs).strip()
     return "\n\n".join(part for part in (prompt, said) if part)
 

@@ -1,8 +1,8 @@
-"""What papermill has to know of us: how `-p` becomes a cell.
+"""Parameters for papermill: its `-p` writes a `%%params` cell.
 
-papermill has entry points for engines and none for translators, but it loads every engine as it is
-imported. So this module is registered as one, and registers the translator as it loads; the engine
-that it names is papermill's own. (Importing it before papermill would go round in a circle.)
+papermill has entry points for engines but none for translators, and it loads every engine when it
+is imported. So this module is registered as an engine (papermill's own), and registers the
+translator when it is loaded. Import papermill first: the other order is a circular import.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ __all__ = ["NBClientEngine", "Translator"]
 
 
 class Translator:
-    """Cells of parameters, as papermill writes and reads them."""
+    """Writes and reads `%%params` cells for papermill, by the interface of its translators."""
 
     @staticmethod
     def codify(values: dict[str, Any], comment: str = "") -> str:
-        """Return the source of the cell that papermill puts below the one tagged `parameters`."""
+        """Return the source of the cell that papermill inserts below that tagged `parameters`."""
         return parameters.cell_of(values)
 
     @staticmethod
     def inspect(cell: Any) -> list[Any]:
-        """Return what the tagged cell sets; papermill warns of any other name."""
+        """Return the parameters that the tagged cell sets; papermill warns of all others."""
         try:
             declared = parameters.declared(cell["source"])
         except UsageError:
-            return []  # it is said where the cell is run
+            return []  # running the cell shows the error
         return [
             Parameter(name, type(value).__name__, json.dumps(value, ensure_ascii=False), "")
             for name, value in declared.items()
         ]
 
 
-for name in ("hotclaude", "markdown"):  # the kernel's name, and its language under another name
+for name in ("hotclaude", "markdown"):  # by the kernel's name, or else by its language
     papermill_translators.register(name, Translator)

@@ -1,8 +1,8 @@
-"""`hotclaude run`: a notebook from its first cell to its last, without a page.
+"""`hotclaude run`: running all cells of a notebook in order, without a front end.
 
-nbclient runs it, as it does for nbconvert and papermill. What is written depends on the notebook
-and the answers only: no times, no drawn ids. It is written after every cell, so that a failure
-leaves all that came before it.
+nbclient runs the cells, as it does for nbconvert and papermill. The file that is written depends
+only on the notebook and the answers: it has no times and no random ids. It is written after every
+cell, so that a failure leaves all earlier answers.
 """
 
 from __future__ import annotations
@@ -30,17 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 FAILED = 1
-EXIT_CODES = {"ReplayMiss": 3, "BudgetReached": 4, "UsageError": 5}  # by the name of the error
+EXIT_CODES = {"ReplayMiss": 3, "BudgetReached": 4, "UsageError": 5}  # by the error's class
 
 RECORD_ENV = "HOTCLAUDE_RECORD"
 PACE_ENV = "HOTCLAUDE_PACE"
-QUIET = "--HotClaudeApp.log_level=ERROR"  # its warnings would break the progress bar's line
+QUIET = "--HotClaudeApp.log_level=ERROR"  # the kernel's warnings would break the progress bar
 INJECTED = "injected-parameters"  # papermill's tag, and the id of our cell
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One notebook to run: `nb` is changed in place and written to `output` again and again."""
+    """One notebook to run. `nb` is changed in place, and written to `output` after each cell.
+
+    `folder` is the kernel's working directory, `env` its environment and `arguments` its command
+    line. `timeout_s` is the time for one cell, `None` for any.
+    """
 
     nb: Any
     output: Path
@@ -49,12 +53,12 @@ class Run:
     arguments: list[str] = field(default_factory=list)
     timeout_s: int | None = None
     progress: bool = True
-    error: list[str] = field(default_factory=list)  # of the cell that failed
-    stopped_by: int = 0  # a signal
+    error: list[str] = field(default_factory=list)  # the failed cell's error, in lines
+    stopped_by: int = 0  # the number of the signal that stopped the run
 
     @property
     def cells(self) -> int:
-        """How many cells there are to run."""
+        """The number of cells to run: code cells that are not blank."""
         return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in self.nb.cells)
 
     def save(self) -> None:
@@ -63,7 +67,7 @@ class Run:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a notebook as the command line says; return the exit code."""
+    """Carry out `hotclaude run`; return the exit code. Raises `HotClaudeError` before the run."""
     path = Path(options.notebook)
     for module in ("nbclient", "nbformat", "tqdm", "yaml"):
         _needed(module)
@@ -79,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         timeout_s=options.timeout,
         progress=not options.no_progress,
     )
-    job.save()  # that it can't be written is better known now than after the first answer
+    job.save()  # fail before the first answer if the file can't be written
     code = asyncio.run(execute(job))
     print(f"Written to {job.output}")
     return code
@@ -95,11 +99,14 @@ def _needed(module: str) -> None:
         ) from error
 
 
-# --- what is given ---------------------------------------------------------------------------
+# --- parameters and settings -----------------------------------------------------------------
 
 
 def given(files: Iterable[str], words: Iterable[str]) -> dict[str, Any]:
-    """Return the parameters of files and then of words like `topic=cats`."""
+    """Return the parameters in YAML or JSON files, then those in words like `topic=cats`.
+
+    Later ones replace earlier ones. Raises `UsageError`.
+    """
     values: dict[str, Any] = {}
     for name in files:
         values |= _from_file(Path(name))
@@ -119,10 +126,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def prepare(nb: Any, values: Mapping[str, Any]) -> None:
-    """Clear what an earlier run left, and put the parameters where papermill puts them.
+    """Clear the outputs of an earlier run, and insert a cell of parameters as papermill does.
 
     Raises `UsageError` for a parameter that the notebook neither sets nor uses: it would change
-    nothing, and be a slip.
+    nothing, so it is probably a typing error.
     """
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for cell in code:
@@ -142,7 +149,7 @@ def _names_of(source: str) -> list[str]:
     try:
         declared = parameters.declared(source)
     except UsageError:
-        declared = {}  # it is said where the cell is run
+        declared = {}  # running the cell shows the error
     return [*declared, *parameters.names_in(source)]
 
 
@@ -167,7 +174,10 @@ def _tags(cell: Any) -> list[str]:
 def environment(
     environ: Mapping[str, str], *, record: str | None = None, pace: str | None = None
 ) -> dict[str, str]:
-    """Return the kernel's environment. It is not told of the notebook: each run begins anew."""
+    """Return the kernel's environment, without the notebook's path: each run begins anew.
+
+    Raises `UsageError` for an unknown record mode or pace.
+    """
     env = {name: value for name, value in environ.items() if name != NOTEBOOK_ENV}
     for option, name, value, there in (
         ("--record", RECORD_ENV, record, MODES),
@@ -182,7 +192,10 @@ def environment(
 
 
 def kernel_arguments(words: Sequence[str]) -> list[str]:
-    """Return the kernel's arguments for words like `model=opus`. Raises `UsageError`."""
+    """Return the kernel's arguments for words like `model=opus`.
+
+    Raises `UsageError` for an unknown setting and for a value that it doesn't take.
+    """
     if not words:
         return []
     from ..kernel.traits import ConfiguredKernel
@@ -207,7 +220,7 @@ def kernel_arguments(words: Sequence[str]) -> list[str]:
 
 
 def _check(trait: Any, texts: list[str]) -> None:
-    """Read texts as the kernel will. Raises `UsageError` where it would not start."""
+    """Parse texts as the kernel's trait will. Raises `UsageError` if the kernel would not start."""
     import traitlets
 
     try:
@@ -229,7 +242,11 @@ def _check(trait: Any, texts: list[str]) -> None:
 
 
 async def execute(job: Run) -> int:
-    """Run the cells in order up to the first error; return the exit code."""
+    """Run the cells in order up to the first error; return the exit code.
+
+    The code is 0, that of the error in `EXIT_CODES`, 1 for any other error, or 128 plus the number
+    of the signal that stopped the run.
+    """
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellExecutionError
     from tqdm import tqdm
@@ -243,7 +260,7 @@ async def execute(job: Run) -> int:
         code, said = EXIT_CODES.get(error.ename, FAILED), "\n".join(job.error)
     except NoSuchKernel:
         code, said = FAILED, f"the kernel {client.kernel_name} is not installed"
-    except (RuntimeError, asyncio.CancelledError) as error:  # nbclient's words for a dead kernel
+    except (RuntimeError, asyncio.CancelledError) as error:  # nbclient raises it for a dead kernel
         code, said = FAILED, str(error)
     finally:
         bar.close()
@@ -275,7 +292,7 @@ def _client(job: Run, bar: Any) -> Any:
         job.nb,
         kernel_name=job.nb.metadata.get("kernelspec", {}).get("name", KERNEL),
         timeout=job.timeout_s,
-        interrupt_on_timeout=True,  # so that the turn ends, and what was said stays
+        interrupt_on_timeout=True,  # the turn ends, and the answer so far stays
         record_timing=False,
         extra_arguments=[QUIET, *job.arguments],
         on_cell_start=begins,
@@ -287,9 +304,9 @@ def _client(job: Run, bar: Any) -> Any:
 
 
 def _take_signals(job: Run, client: Any) -> None:
-    """Interrupt the running cell on a signal, which ends the run; give up on a second one.
+    """On SIGINT or SIGTERM, interrupt the running cell and end the run; on a second one, cancel it.
 
-    nbclient, which has taken them by now, would end the kernel below the cell.
+    This replaces nbclient's handlers, which would end the kernel under the running cell.
     """
     task = asyncio.current_task()
     assert task is not None

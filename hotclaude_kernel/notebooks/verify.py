@@ -1,7 +1,7 @@
-"""Whether what is recorded, and what a notebook shows, is what it says it is.
+"""Verifying a notebook against the recorded turns of its answers.
 
-Keys and nodes are derived anew from the content of turns; an answer is compared with what its
-recording is shown as, by the code that shows it live.
+Keys and node ids are derived again from the turns' content. The outputs of a cell are compared
+with those that its recording makes when a page replays it.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Sources:
-    """The record and the cassette of a notebook; what is in either is recorded."""
+    """The record and the cassettes of a notebook: `taped` has the cassettes' turns by node id."""
 
     store: Store
     taped: dict[str, Recorded] = field(default_factory=dict)
 
     def turn(self, node: str) -> Recorded | None:
-        """Return a turn by its node, `None` where it is nowhere recorded."""
+        """Return the turn of a node id, from the record if it is there, else from a cassette."""
         known = self.store.node(node)
         return self.taped.get(node) if known is None else self.store.turn(node)
 
     def replayed(self, key: str) -> str | None:
-        """Return the node that replays for a key."""
+        """Return the id of the node that replays for a key, `None` if the key is not recorded."""
         found = self.store.find(key)
         if found is not None:
             return found
@@ -54,7 +54,7 @@ class Sources:
 
 
 def existing(file: str) -> Store:
-    """Return the record in a file; an empty one in memory where there is no file."""
+    """Return the record in a file, or an empty one in memory if the file doesn't exist."""
     return Store(file if Path(file).exists() else MEMORY)
 
 
@@ -62,7 +62,7 @@ def existing(file: str) -> Store:
 
 
 def notebook_faults(notebook: Notebook, sources: Sources) -> Iterator[str]:
-    """Yield in what a notebook differs from its recordings, and in what its cassette does."""
+    """Yield each difference of a notebook from its recorded turns and from its stamped cassette."""
     yield from _stamp_faults(notebook)
     for cell in notebook.answered:
         try:
@@ -96,14 +96,14 @@ def _cell_faults(cell: CodeCell, sources: Sources) -> Iterator[str]:
     expected = [data for data in shown(turn.frames) if "text/markdown" in data]
     there = [data for data in cell.outputs if "text/markdown" in data]
     kinds = ("text/markdown", "text/html")
-    # What stands above the answer is what the cell's own lines have said.
+    # The outputs above the answer come from the cell's `%` lines.
     answer = there[len(there) - len(expected) :] if expected else []
     if [[d.get(k) for k in kinds] for d in answer] != [[d.get(k) for k in kinds] for d in expected]:
         yield "its outputs are not what its recording is shown as"
 
 
 class _Outputs:
-    """What a notebook would hold of a page."""
+    """Keeps the outputs that a notebook would save, by their display id."""
 
     def __init__(self) -> None:
         self.held: dict[str, Data] = {}
@@ -124,7 +124,7 @@ class _Outputs:
 
 
 def shown(frames: bytes) -> list[Data]:
-    """Return the outputs that a recording is shown as."""
+    """Return the outputs, as MIME bundles, that a page makes of a turn's recorded frames."""
 
     async def play() -> list[Data]:
         outputs = _Outputs()
@@ -138,5 +138,5 @@ def shown(frames: bytes) -> list[Data]:
 
 
 def taped(texts: Iterable[str]) -> dict[str, Recorded]:
-    """Return the turns of cassettes by their nodes. Raises what reading one raises."""
+    """Return the turns of cassettes by node id. Raises `StoreError` for a damaged cassette."""
     return {turn.node.id: turn for text in texts for turn in cassette.read(text)}

@@ -1,4 +1,4 @@
-"""What any page does: read a turn's events as calls that write an answer, at a bounded rate."""
+"""The base of all pages: `Page` turns the events of a turn into calls that write an answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Output(Protocol):
-    """Where a page writes: one cell's outputs in whatever front end there is."""
+    """The outputs of one cell, which a page writes to."""
 
     def show(
         self, data: Data, display_id: str, *, update: bool = False, about: Frame | None = None
     ) -> None:
-        """Display a bundle, or change the one that was displayed under this id.
+        """Display a MIME bundle, or change the one that was displayed under this id.
 
-        `about` is metadata for the saved notebook.
+        The front end saves `about` in the notebook, as the output's metadata.
         """
 
     def stream(self, text: str, name: str = "stdout") -> None:
@@ -41,28 +41,28 @@ class Output(Protocol):
         """Show a value as the result of the cell."""
 
     def clear(self) -> None:
-        """Take away what the cell has shown, once something new comes."""
+        """Clear the cell's outputs as soon as the next one comes (`clear_output(wait=True)`)."""
 
 
 class Page:
-    """What a turn is shown on: turns events into calls that write an answer.
+    """Shows one cell: each event of its turn becomes a call of a method that writes the answer.
 
-    Deltas are a preview. A content block that arrives whole replaces its preview where the two
-    differ, and a retried message takes back what it had streamed.
+    Subclasses override those methods. Deltas are a preview: if a whole content block differs from
+    its preview, it replaces it, and if a message is retried, its preview is taken back.
     """
 
     def __init__(self) -> None:
         self._preview: list[str] = []
-        self._begun = False  # a block of text, which the preview may not show yet
+        self._begun = False  # whether a text block has begun; the preview may still be empty
         self._joiner = SurrogateJoiner()
 
     @property
     def in_text(self) -> bool:
-        """Whether a block of text has begun, and may yet be taken back."""
+        """Whether a text block is open; until it is complete, it may be taken back."""
         return self._begun or bool(self._preview)
 
     def take(self, event: Event) -> None:
-        """Read one event."""
+        """Show one event."""
         match event:
             case Delta(kind="text"):
                 self._delta(event.text)
@@ -84,7 +84,7 @@ class Page:
             case Decided():
                 self.decided(event.tool_use_id, event.decision)
             case Notice(kind="task") if self.card(event.tool_use_id):
-                pass  # its card says so
+                pass  # the card of the tool use shows it
             case Notice():
                 self.notice(event.text)
 
@@ -100,7 +100,7 @@ class Page:
         elif event.kind == "thinking":
             self.status("Thinking…")
         elif event.kind == "tool_use":
-            self.status(f"{event.tool_name}…")  # its input may be a whole file, and take a while
+            self.status(f"{event.tool_name}…")  # a long input takes a while to arrive
 
     def _block(self, block: Block) -> None:
         if block.error:
@@ -132,19 +132,19 @@ class Page:
         """Continue the answer."""
 
     def text_ended(self) -> None:
-        """The text block is complete."""
+        """End the text block."""
 
     def retract(self) -> None:
-        """What was written since the last complete block is void."""
+        """Take back the text that was written since the last complete block."""
 
     def settled(self) -> None:
-        """No block of text is open: nothing of it may be taken back any more."""
+        """Show what has waited for the end of the text block."""
 
     def status(self, text: str) -> None:
-        """Say what is going on, until something comes."""
+        """Show a line about the turn's progress, until the answer goes on."""
 
     def notice(self, text: str) -> None:
-        """Say something that stays."""
+        """Show a line that stays in the answer."""
 
     def thought(self, block: Block) -> None:
         """Show thinking."""
@@ -153,58 +153,58 @@ class Page:
         """Show a tool use."""
 
     def nested(self, block: Block) -> None:
-        """Show what a subagent says or does."""
+        """Show a block of a subagent: its text, or its tool use."""
 
     def asking(self, tool_use_id: str) -> None:
-        """Show in full what the user is about to be asked."""
+        """Show a tool use in full: the user is about to be asked about it."""
 
     def decided(self, tool_use_id: str, decision: str) -> None:
-        """Show what was decided on a tool use that was asked about."""
+        """Show the decision on a tool use."""
 
     def card(self, tool_use_id: str) -> Card | None:
-        """Return the card of a tool use that is shown."""
+        """Return the card of a tool use, `None` if the page has none."""
         return None
 
     def ask(self, data: Data) -> None:
-        """Show a question's widgets where the answer goes on.
+        """Show a question's widgets below the answer so far.
 
-        Nothing else is shown there until `asked`.
+        Nothing else is shown there until `asked` is called.
         """
 
     def asked(self) -> None:
-        """Take the question away."""
+        """Remove the question."""
 
     def show_again(self) -> None:
-        """Show all of it anew: the output has moved to a page that has nothing of it."""
+        """Show everything again: the output has moved to a client that has none of it."""
 
     def tool_ended(self, result: ToolResult) -> None:
-        """Show what it returned."""
+        """Show the result of a tool use."""
 
     def note(self, text: str) -> None:
-        """Show a line of ours."""
+        """Show a line of the kernel's own."""
 
     def warn(self, text: str) -> None:
-        """Write a line of ours to stderr."""
+        """Write a line of the kernel's own to stderr."""
 
     def footer(self, text: str, about: Frame) -> None:
-        """Show a turn's numbers, which may be none, with what identifies the turn."""
+        """Show a turn's numbers (none if `text` is empty); `about` identifies the turn."""
         if text:
             self.note(text)
 
     def report(self, source: str) -> None:
-        """Show Markdown of ours."""
+        """Show Markdown of the kernel's own."""
 
     def display(self, data: Data) -> None:
-        """Show a bundle of ours."""
+        """Show a MIME bundle of the kernel's own."""
 
     def value(self, text: str) -> None:
-        """Show a value that was asked for."""
+        """Show the value that a `%` line was asked for."""
 
     def clear(self) -> None:
-        """Take away what the cell has shown."""
+        """Clear the cell's outputs."""
 
     def close(self) -> None:
-        """Show what is still due; only notes and reports may follow."""
+        """Show the rest of the answer; after it, only notes and reports may follow."""
 
 
 class SurrogateJoiner:
@@ -214,7 +214,7 @@ class SurrogateJoiner:
         self._high = ""
 
     def feed(self, text: str) -> str:
-        """Return what can be shown of the text so far."""
+        """Return the text that can be shown; a high surrogate at its end waits for the next."""
         text, self._high = self._high + text, ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._high = text[:-1], text[-1]

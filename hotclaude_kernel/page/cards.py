@@ -1,7 +1,8 @@
-"""Tool uses as cards: what was called, what was decided, and what came of it.
+"""Tool uses as cards: the call, the user's decision on it, and its result.
 
-A card is a fold that grows: it is made when the model has asked for the tool, and completed by the
-decision, by the cards of a subagent, and by the result. It is drawn anew only when it changed.
+A card is an HTML fold (`<details>`) that grows. It is made when the model calls the tool, and
+completed by the decision, by a subagent's cards, and by the result. Its HTML is kept until the
+card changes.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from .document import Piece
 
 TITLE_CHARACTERS = 100
-# What a card counts for besides its text, so that many small ones fill a segment too.
+# Added to the size of each card's text, so that many small cards fill a segment too.
 CARD_CHARACTERS = 150
-# These are for the reader, not for the record: they stand unfolded.
+# The user reads these tools' input at once, so their cards are unfolded.
 SHOWN = ("TodoWrite", "ExitPlanMode", "AskUserQuestion")
-# What the sections of a call say whole; what else it was called with is shown when it is asked
-# about. Of a tool that is not here the whole input is shown.
+# Input fields that a tool's sections show in full. The tool's other fields are shown only while
+# the user is asked about the call. For a tool that is not listed the whole input is shown.
 SAID: dict[str, tuple[str, ...]] = {
     "Agent": ("description", "prompt"),
     "AskUserQuestion": ("questions",),
@@ -54,7 +55,7 @@ LANGUAGES = {
 
 
 class Card:
-    """A tool use on the page. It is a piece of the document."""
+    """A tool use on the page; a `Piece` of its document."""
 
     def __init__(self, block: Block) -> None:
         self.name = str(block.content.get("name") or "tool")
@@ -70,7 +71,7 @@ class Card:
 
     @property
     def size(self) -> int:
-        """What the call alone counts for; what comes later is counted when it comes."""
+        """The size of the call, in characters; the page adds that of later parts as they come."""
         return min(CARD_CHARACTERS + len(str(self.input)), MOST_CHARACTERS)
 
     @property
@@ -81,7 +82,7 @@ class Card:
 
     @property
     def root(self) -> Card:
-        """The card of the page that this one stands on, if only on itself."""
+        """The outermost card that holds this one; itself if no card does."""
         return self if self._parent is None else self._parent.root
 
     def add(self, child: Piece) -> None:
@@ -92,30 +93,30 @@ class Card:
         self.changed()
 
     def end(self, result: ToolResult) -> None:
-        """Complete it with what the tool returned."""
+        """Add the tool's result."""
         self.result = result
-        # A result while the user is still asked: the question was withdrawn.
+        # If the result comes while the user is still asked, the question was withdrawn.
         self.waiting, self.stopped = False, self.waiting
         self.changed()
 
     def wait(self) -> None:
-        """Note that the user is asked; what they decide on is shown unfolded."""
+        """Mark the call as asked about; until the user decides, the card is unfolded."""
         self.waiting = True
         self.changed()
 
     def decide(self, decision: str) -> None:
-        """Note what was decided on it."""
+        """Add the user's decision."""
         self.decision, self.waiting = visible(decision), False
         self.changed()
 
     def stop(self) -> None:
-        """Note that the turn is over; a call without a result was stopped."""
+        """Mark a call that has no result as stopped; the turn is over."""
         if self.result is None:
             self.stopped = True
             self.changed()
 
     def changed(self) -> None:
-        """Draw it anew at the next occasion, and with it the card it stands on."""
+        """Have this card, and the cards that hold it, rendered again."""
         self._drawn = None
         if self._parent is not None:
             self._parent.changed()
@@ -131,7 +132,7 @@ class Card:
 
     @property
     def _asked(self) -> bool:
-        """Whether the user is asked about it, or about a subagent's use on it."""
+        """Whether the user is asked about this call, or about a subagent's call on this card."""
         cards = (child for child in self.children if isinstance(child, Card))
         return self.waiting or any(card._asked for card in cards)
 
@@ -161,7 +162,7 @@ class Card:
 
     @property
     def about(self) -> str:
-        """What the call is about, as one line."""
+        """The most telling field of the call's input, as one line."""
         keys = ("command", "file_path", "notebook_path", "path", "pattern", "url", "query")
         values = [self.input.get(key) for key in (*keys, "description", "skill", "subject")]
         found = next((value for value in values if value), "")
@@ -172,7 +173,7 @@ class Card:
 
     @property
     def state(self) -> str:
-        """Where the call stands, with the decision on it where one was asked for."""
+        """How far the call is, after the user's decision if there was one."""
         if self.stopped:
             now = "stopped"
         elif self.waiting:
@@ -185,20 +186,20 @@ class Card:
 
     @property
     def _refused(self) -> bool:
-        """Whether the user said no: the failure that follows is their answer again."""
+        """Whether the user said no; the tool's error then only repeats their answer."""
         failed = self.result is not None and self.result.is_error
         return failed and self.decision.startswith(("denied", "not approved"))
 
     def sections(self) -> list[Section]:
-        """Return what stands in the card before a subagent's cards and the result.
+        """Return the sections of the call; a subagent's cards and the result follow them.
 
-        While the user is asked, nothing of the call is left out.
+        While the user is asked, the sections show the whole input.
         """
         rest = self._unsaid() if self.waiting else {}
         return self._call() + ([_json(rest)] if rest else [])
 
     def _unsaid(self) -> Frame:
-        """Return what neither the title nor the call's sections say whole."""
+        """Return the input fields that neither the title nor the call's sections show in full."""
         said = SAID.get(self.name, tuple(self.input))
         return {k: v for k, v in self.input.items() if k not in said and v != self.about}
 
@@ -222,13 +223,13 @@ class Card:
         return [_json(self.input)]
 
     def report(self) -> Section | None:
-        """Return what the tool returned, unless the card has shown it already."""
+        """Return the tool's result as a section, `None` if the card shows it already."""
         result = self.result
         if result is None or self._refused:
             return None
         if result.is_error:
             text = result.text.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
-            return Console(text)  # the tags are for the model
+            return Console(text)  # claude writes the tags for the model
         if result.pictures:
             return Pictures([Picture(*picture) for picture in result.pictures])
         match self.name:
@@ -245,7 +246,7 @@ class Card:
         return Console(result.text)
 
     def _changes(self) -> Iterator[Section]:
-        """A file's change: as the tool reports it, else as it was asked for."""
+        """Yield a file's change: the tool's own patch, else a diff made from the call."""
         path = str(self.input.get("file_path") or self.input.get("notebook_path") or "")
         asked = _dicts(self.input.get("edits")) or [self.input]
         edits = [edit for edit in asked if "old_string" in edit]
@@ -273,16 +274,16 @@ class Pictures:
         self._pictures = pictures
 
     def html(self) -> str:
-        """Return them one below the other."""
+        """Return the pictures one below the other."""
         return "".join(picture.html() for picture in self._pictures)
 
     def source(self) -> str:
-        """Return their names."""
+        """Return the pictures' names."""
         return "".join(picture.source() for picture in self._pictures)
 
 
 def language_of(path: str) -> str:
-    """Return the language of a file by its name."""
+    """Return pygments' name of a file's language, by the file's suffix; "" if unknown."""
     return LANGUAGES.get(PurePath(path).suffix.lower(), "")
 
 
@@ -290,7 +291,7 @@ def _json(value: Frame) -> Code:
     return Code(json.dumps(value, indent=2, ensure_ascii=False), "json")
 
 
-# A tool's input and the detail of its result are other people's: any value may be of any type.
+# A tool's input and its result's detail come from outside: any value may have any type.
 
 
 def _dict(value: Any) -> Frame:
@@ -345,7 +346,7 @@ def _checklist(todos: Any) -> str:
 
 
 def _agent_report(result: ToolResult) -> str:
-    """Return a subagent's own words: the binary wraps them in notes to the model."""
+    """Return a subagent's own words, without claude's notes to the model around them."""
     texts = [str(block.get("text", "")) for block in _dicts(_detail(result).get("content"))]
     own = [text for text in texts if not text.lstrip().startswith("<tools-used")]
     return "\n\n".join(own) or result.text

@@ -1,4 +1,4 @@
-"""The page of a console: plain text as it comes."""
+"""The page of a console (`jupyter console`): plain text as it arrives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ConsolePage(Page):
-    """The answer as plain text, for front ends that show nothing else and change nothing."""
+    """The answer as a plain text stream, for front ends that can't update an output."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class ConsolePage(Page):
         self._line("")
 
     def retract(self) -> None:
-        """What stands on a console stays; say that it is void."""
+        """Say that the answer above is void: a console can't remove it."""
         self._line("[the answer above broke off and is void; it begins again]")
 
     def status(self, text: str) -> None:
-        """Say only what a reader must know of a wait; the rest would be noise in a scroll."""
+        """Write a retry or a stall, but not twice in a row; other statuses would be noise."""
         kind = text.split()[0] if text else ""
         if kind in ("The", "No") and kind != self._said:
             self._line(f"[{text}]")
@@ -59,7 +59,7 @@ class ConsolePage(Page):
         self._line(f"[{card.line}]")
 
     def tool_ended(self, result: ToolResult) -> None:
-        """Write how a failed call failed."""
+        """Write the first line of a failed call's error."""
         if result.is_error:
             self._line(f"[failed: {first_line(result.text)}]")
 
@@ -71,7 +71,7 @@ class ConsolePage(Page):
             self._line(f"[  {Card(block).line}]")
 
     def asking(self, tool_use_id: str) -> None:
-        """Write all of what the question is about."""
+        """Write the call that the question is about in full."""
         if card := self._cards.get(tool_use_id):
             card.wait()
             for section in card.sections():
@@ -83,39 +83,39 @@ class ConsolePage(Page):
         self._line(f"[{decision}]")
 
     def card(self, tool_use_id: str) -> Card | None:
-        """Return the card of a tool use that was named; a plan stands on it."""
+        """Return the card of a tool use that was written; a plan is read from it."""
         return self._cards.get(tool_use_id)
 
     def note(self, text: str) -> None:
-        """Write a line of ours."""
+        """Write a line of the kernel's own."""
         self._line(f"[{text}]")
         self._throttle.fire(UPDATE_S)
 
     def warn(self, text: str) -> None:
-        """Write a line of ours to stderr."""
+        """Write a line of the kernel's own to stderr."""
         self._output.stream(f"{text}\n", "stderr")
 
     def report(self, source: str) -> None:
-        """Display Markdown of ours: consoles print it as it stands, which is readable."""
+        """Display Markdown of the kernel's own; consoles print its source, which is readable."""
         self._throttle.fire(UPDATE_S)
         self._output.show(report_bundle(source), uuid.uuid4().hex)
 
     def display(self, data: Data) -> None:
-        """Display a bundle of ours: consoles print its plain text."""
+        """Display a MIME bundle of the kernel's own; consoles print its plain text."""
         self._throttle.fire(UPDATE_S)
         self._output.show(data, uuid.uuid4().hex)
 
     def value(self, text: str) -> None:
-        """Show a value that was asked for."""
+        """Show the value that a `%` line was asked for."""
         self._throttle.fire(UPDATE_S)
         self._output.result(text)
 
     def clear(self) -> None:
-        """Take away what the cell has shown, where the console can."""
+        """Clear the cell's output, if the console can."""
         self._output.clear()
 
     def close(self) -> None:
-        """Write what is due."""
+        """Write the text that is still held back."""
         self._throttle.cancel()
         self._flush()
 

@@ -1,10 +1,12 @@
 """A cell's answer as one logical document, cut into segments.
 
-Front ends redraw a whole output at every update and hide the 51st, so the document is neither one
-output nor one output a block. It is a row of *segments*: all but the last are frozen and never sent
-again; the last is live. A segment freezes at the end of a top-level block once it holds an eighth
-of the whole, 1,000 characters at the least, so their number grows with the logarithm of the length
-(some 36 at 500,000 characters). Where the cuts fall depends on the text alone, never on timing.
+Front ends redraw a whole output at every update, so the document can't be one output. They hide a
+cell's 51st output, so it can't be one output for each block. It is a row of *segments*, each an
+output: the last one is live, all others are frozen and not sent again.
+
+The live segment freezes at the end of a top-level block, once it holds at least 1,000 characters
+and an eighth of the document. So the number of segments grows with the logarithm of the length:
+some 36 at 500,000 characters. The cuts depend on the text alone, never on timing.
 
 Nothing here talks to a front end.
 """
@@ -24,8 +26,8 @@ SEGMENT_SHARE = 8
 class Piece(Protocol):
     """A part of the document: a block of the answer's text, or a fold.
 
-    `gap` are the line ends that keep it apart from what stands before it; they are part of its
-    source. `size` is what it counts for in the cutting.
+    `gap` holds the line ends between the piece before and this one; they are part of `source`.
+    The cuts between segments go by `size`.
     """
 
     gap: str
@@ -36,7 +38,7 @@ class Piece(Protocol):
 
     @property
     def size(self) -> int:
-        """Its weight, in characters."""
+        """Its size, in characters."""
 
     def render(self, references: dict[str, Any]) -> str:
         """Return the piece as safe HTML."""
@@ -50,7 +52,7 @@ class Text(Struct):
 
     @property
     def source(self) -> str:
-        """The block as it came."""
+        """The block's Markdown, unchanged."""
         return self.gap + self.text
 
     @property
@@ -64,7 +66,7 @@ class Text(Struct):
 
 
 class Aside(Struct):
-    """Something beside the answer's text, with HTML of its own."""
+    """A piece that is not the answer's text and brings its own HTML: a thought, a notice."""
 
     body: str
     html: str
@@ -86,10 +88,11 @@ class Aside(Struct):
 
 
 class Segment(Struct):
-    """Some pieces in a row. `version` counts its changes since it was frozen.
+    """Some pieces in a row, shown in one output.
 
-    `loose` marks text that streams below a fold in an output of its own, and may yet be joined to
-    the segment before it.
+    `version` grows with each change for which a frozen segment must be sent again.
+    `loose` marks text below a fold that streams in an output of its own, and may still be joined
+    to the segment before it.
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -97,7 +100,7 @@ class Segment(Struct):
     frozen: bool = False
     loose: bool = False
     version: int = 0
-    # The drawn pieces, and how many reference definitions were known when they were drawn.
+    # The HTML of each piece, and how many link definitions were known when they were rendered.
     _drawn: list[str | None] = field(default_factory=list)
     _references_known: int = 0
 
@@ -107,7 +110,7 @@ class Segment(Struct):
         return "".join(piece.source for piece in self.pieces)
 
     def html(self, references: dict[str, Any]) -> str:
-        """Return the segment as HTML; pieces that were drawn before are not drawn again."""
+        """Return the segment as safe HTML; each piece is rendered only once."""
         if not self._drawn:
             self._references_known = len(references)
         self._drawn += [None] * (len(self.pieces) - len(self._drawn))
@@ -117,18 +120,18 @@ class Segment(Struct):
         return "".join(drawn or "" for drawn in self._drawn)
 
     def redraw(self) -> None:
-        """Forget what was drawn."""
+        """Have all pieces rendered again."""
         self._drawn.clear()
         self.version += 1
 
     def redraw_piece(self, at: int) -> None:
-        """Forget what was drawn of one piece."""
+        """Have one piece rendered again."""
         if at < len(self._drawn):
             self._drawn[at] = None
         self.version += 1
 
     def join(self, other: Segment) -> None:
-        """Take over the pieces that follow, with what was drawn of them, and grow again."""
+        """Take over the pieces of the next segment, with their HTML, and be live again."""
         if len(self._drawn) == len(self.pieces):
             self._drawn += other._drawn
         self.pieces += other.pieces
@@ -137,12 +140,12 @@ class Segment(Struct):
         self.version += 1
 
     def may_gain(self, references: dict[str, Any]) -> bool:
-        """Whether definitions that came after it was drawn could turn its text into links."""
+        """Whether link definitions that came after its rendering could make links in its text."""
         return len(references) > self._references_known and "[" in self.source
 
 
 class Mark(Struct, frozen=True):
-    """A place in the document to come back to."""
+    """A position in the document that `rewind` can go back to."""
 
     segments: int
     pieces: int
@@ -155,15 +158,15 @@ class Mark(Struct, frozen=True):
 class Document:
     """The segments of one answer, as it grows.
 
-    Text comes through `append` and `end_text`; whatever is no text through `add`. `mark` and
-    `rewind` take back what turned out to be void.
+    `append` and `end_text` take the answer's text, `add` takes every other piece. `mark` and
+    `rewind` take back a message that is retried.
     """
 
     def __init__(self) -> None:
         self.segments = [Segment()]
         self.references: dict[str, Any] = {}
         self._splitter: markdown.Splitter | None = None
-        self.tail_size = 0  # of `tail`, without putting it together
+        self.tail_size = 0  # the length of `tail`, which is costly to join
         self._total = 0
         self._gap = ""
 
@@ -174,12 +177,12 @@ class Document:
 
     @property
     def tail(self) -> str:
-        """The text after the last finished block."""
+        """The text of the block that is still open."""
         return self._splitter.tail if self._splitter else ""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was written yet."""
+        """Whether nothing has been written."""
         return self._total == 0 and self.tail_size == 0
 
     def append(self, text: str) -> None:
@@ -193,21 +196,21 @@ class Document:
             self._add_text(block)
 
     def end_text(self) -> None:
-        """End a run of text: what follows is not part of its last block."""
+        """End a run of text: text that follows begins a new block."""
         if self._splitter is not None:
             for block in self._splitter.finish():
                 self._add_text(block)
             self._splitter = None
 
     def add(self, piece: Piece) -> None:
-        """Append a piece that is no running text."""
+        """Append a piece that is not the answer's text."""
         self.end_text()
         self._join()
         self._part()
         self._place(piece)
 
     def changed(self, piece: Piece, grown: int) -> None:
-        """Note that a piece is not what it was, wherever it stands, and by how much it grew."""
+        """Have a changed piece rendered again, in any segment; it grew by `grown` characters."""
         for segment in reversed(self.segments):
             at = next((at for at, held in enumerate(segment.pieces) if held is piece), None)
             if at is not None:
@@ -217,7 +220,7 @@ class Document:
                 return
 
     def mark(self) -> Mark:
-        """Return the place reached; only between runs of text."""
+        """Return the end of the document, to go back to; call it only between runs of text."""
         live = self.live
         return Mark(
             segments=len(self.segments),
@@ -241,7 +244,7 @@ class Document:
         self._forget_references(mark.references)
 
     def finish(self) -> None:
-        """End the document: freeze the last segment, and resolve references to later text."""
+        """Freeze the last segment, and render again those that refer to later definitions."""
         self.end_text()
         if self.live.pieces:
             self.live.frozen = True
@@ -252,7 +255,7 @@ class Document:
                 segment.redraw()
 
     def _forget_references(self, known: int) -> None:
-        """Drop the definitions that void text held, and the links that were drawn with them."""
+        """Drop all but the first `known` link definitions, and the links made with the others."""
         void = list(self.references)[known:]
         for label in void:
             del self.references[label]
@@ -261,21 +264,21 @@ class Document:
                 segment.redraw()
 
     def _part(self) -> None:
-        """Keep a new part apart from the one before it, in Markdown's way: by a blank line.
+        """Separate the next piece from the last one by a blank line, as Markdown does.
 
-        The gap goes in front of the new part; what stands before it may have been sent.
+        The line ends go in front of the next piece, since the last one may have been sent.
         """
         last = next((s.pieces[-1].source for s in reversed(self.segments) if s.pieces), "\n\n")
         self._gap = "\n\n"[len(last) - len(last.rstrip("\n")) :]
 
     def _loosen(self) -> None:
-        """Begin a segment where text follows a fold: redrawing the fold would close it again."""
+        """Begin a segment if text follows a fold: to redraw the fold's output would close it."""
         if self.live.pieces and not isinstance(self.live.pieces[-1], Text):
             self.live.frozen = True
             self.segments.append(Segment(loose=True))
 
     def _join(self) -> None:
-        """Give loose text back to the segment before it."""
+        """Join loose text to the segment before it."""
         if not self.live.loose:
             return
         self.live.loose = False

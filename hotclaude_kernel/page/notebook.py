@@ -1,8 +1,7 @@
-"""Events onto the page: a document of outputs for notebooks, a plain stream for consoles.
+"""The page of a notebook cell: a document of Markdown and HTML outputs.
 
-A page sends the first word at once and then at most 20 updates a second, fewer as the live segment
-grows. Every message names its cell explicitly: the reader of the process runs in whatever context
-it was started in, which is not the cell's.
+The page sends the first word at once and then at most 20 updates a second, fewer as the live
+segment grows.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from .cards import Card
 
 EMPTY: Data = {"text/html": ""}
-# The live segment's size at which updates begin to slow down.
+# From this size of the live segment on, updates become slower.
 SLOW_CHARACTERS = 4000
 
 
@@ -39,21 +38,21 @@ class NotebookPage(Page):
         self._document = Document()
         self._mark: Mark = self._document.mark()
         self._ids: list[str] = []
-        # The frozen segments that were sent, each with its version then.
+        # Frozen segments that were sent, by their index, each with the version that was sent.
         self._sent: dict[int, tuple[Segment, int]] = {}
         self._status = ""
-        self._shown: list[Data] = []  # what each output holds
-        self._asking: tuple[int, Data] | None = None  # the output that a question stands in
+        self._shown: list[Data] = []  # the bundle that each output holds
+        self._asking: tuple[int, Data] | None = None  # a question: the output's index, the bundle
         self._cards: dict[str, Card] = {}
-        # What came in the middle of a run of text waits for its end, so that the deltas decide
-        # nothing: notices, and by how much cards grew.
+        # Notices, and by how much cards grew, wait for the end of a text block. Otherwise the cuts
+        # would depend on when they came between two deltas.
         self._held: list[Piece] = []
         self._grown: list[tuple[Card, int]] = []
-        self._own: list[Callable[[], None]] = []  # what shows outputs of ours, also after a clear
+        self._own: list[Callable[[], None]] = []  # each shows an output of the kernel's own
         self._throttle = Throttle(self._flush)
         self._wrote = self._closed = False
 
-    # --- what the reader calls ---------------------------------------------------------------
+    # --- the answer --------------------------------------------------------------------------
 
     def text(self, text: str) -> None:
         """Continue the answer; its first word goes out at once."""
@@ -66,17 +65,17 @@ class NotebookPage(Page):
             self._changed()
 
     def text_ended(self) -> None:
-        """End the run of text and make it part of the answer."""
+        """End the text block; from here on it can't be taken back."""
         self._document.end_text()
         self._commit()
 
     def retract(self) -> None:
-        """Take back what was streamed since the last complete block."""
+        """Take back the text that was streamed since the last complete block."""
         self._document.rewind(self._mark)
         self._changed()
 
     def settled(self) -> None:
-        """Add what waited for the end of the text."""
+        """Add the notices and the growth of cards that waited for the end of the text block."""
         if self._held or self._grown:
             self._add_waiting()
             self._changed()
@@ -91,11 +90,11 @@ class NotebookPage(Page):
         """Put a line into the answer."""
         line = visible(text)
         self._held.append(Aside(f"*{literal(line)}*\n\n", html=small(line)))
-        if not self.in_text:  # else it would cut a run of text that may yet be taken back
+        if not self.in_text:  # else it would cut a text block that may still be taken back
             self.settled()
 
     def thought(self, block: Block) -> None:
-        """Fold the thinking."""
+        """Show thinking in a fold."""
         if not block.text.strip():
             return
         spent = round((block.thinking_ms or 0) / 1000)
@@ -107,7 +106,7 @@ class NotebookPage(Page):
         self._add(Aside(f"> *Thought{seconds}*\n>\n{quoted}\n", html=html))
 
     def tool_started(self, block: Block) -> None:
-        """Show the call as a card, which is completed when its result comes."""
+        """Show the call as a card; its result completes the card."""
         from .cards import Card  # few answers use a tool
 
         card = Card(block)
@@ -116,7 +115,7 @@ class NotebookPage(Page):
         self._add(card)
 
     def nested(self, block: Block) -> None:
-        """Show a subagent's step on the card of its call."""
+        """Show a subagent's step on the card of the call that started the subagent."""
         parent = self._cards.get(block.parent or "")
         if parent is None or block.kind not in ("text", "tool_use"):
             return
@@ -133,7 +132,7 @@ class NotebookPage(Page):
         self._redraw(parent, child.size)
 
     def tool_ended(self, result: ToolResult) -> None:
-        """Complete the call's card, wherever it stands."""
+        """Complete the call's card."""
         if card := self._cards.get(result.tool_use_id):
             from .sections import MOST_CHARACTERS
 
@@ -141,14 +140,14 @@ class NotebookPage(Page):
             self._redraw(card, min(len(result.text), MOST_CHARACTERS))
 
     def asking(self, tool_use_id: str) -> None:
-        """Unfold the card that the question is about, before it is asked."""
+        """Unfold the card that the next question is about."""
         if card := self._cards.get(tool_use_id):
             card.wait()
             self._redraw(card, 0)
         self._throttle.fire(UPDATE_S)
 
     def decided(self, tool_use_id: str, decision: str) -> None:
-        """Write the decision on the card it is about."""
+        """Show the decision on its card."""
         if card := self._cards.get(tool_use_id):
             card.decide(decision)
             self._redraw(card, len(decision))
@@ -156,7 +155,7 @@ class NotebookPage(Page):
             self.notice(decision)
 
     def card(self, tool_use_id: str) -> Card | None:
-        """Return the card of a tool use that is shown."""
+        """Return the card of a tool use, `None` if there is none."""
         return self._cards.get(tool_use_id)
 
     def _redraw(self, card: Card, grown: int) -> None:
@@ -173,19 +172,18 @@ class NotebookPage(Page):
     def ask(self, data: Data) -> None:
         """Show a question's widgets in the output below the answer so far.
 
-        Once it is answered the answer itself goes on in that output, so that questions, however
-        many, take no outputs of their own.
+        After the user's answer the text goes on in that output, so questions add no outputs.
         """
         self._throttle.fire(UPDATE_S)
         segments = self._document.segments
         written = segments[-1].pieces or self._document.tail_size
-        # What shows nothing (a definition) was not sent, and has no output yet.
+        # A segment that shows nothing (a link definition) was not sent, and has no output yet.
         at = min(len(segments) if written else len(segments) - 1, len(self._ids))
         self._asking = (at, data)
         self._send(at, data)
 
     def asked(self) -> None:
-        """Take the question away; what it decided stands on the card."""
+        """Remove the question; the card shows the decision."""
         if self._asking is not None:
             at, _ = self._asking
             self._asking = None
@@ -193,7 +191,7 @@ class NotebookPage(Page):
             self._changed()
 
     def show_again(self) -> None:
-        """Show all of it anew."""
+        """Show everything again, as new outputs."""
         self._forget_outputs()
         for show in self._own:
             show()
@@ -203,39 +201,39 @@ class NotebookPage(Page):
             self._send(*self._asking)
 
     def note(self, text: str) -> None:
-        """Show a line of ours, as an output of its own."""
+        """Show a line of the kernel's own, in an output of its own."""
         line = visible(text)
         self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
 
     def warn(self, text: str) -> None:
-        """Write a line of ours to stderr."""
+        """Write a line of the kernel's own to stderr."""
         self._show_own(lambda: self._output.stream(f"{text}\n", "stderr"))
 
     def footer(self, text: str, about: frames.Frame) -> None:
-        """Show a turn's numbers as an output of its own, which carries what identifies the turn."""
+        """Show a turn's numbers in an output of its own; its metadata (`about`) names the turn."""
         line = visible(text)
         data = bundle(small(line), line) if text else EMPTY
         self._show_own(lambda: self._output.show(data, uuid.uuid4().hex, about=about))
 
     def report(self, source: str) -> None:
-        """Show Markdown of ours, as an output of its own."""
+        """Show Markdown of the kernel's own, in an output of its own."""
         self._show_own(lambda: self._output.show(report_bundle(source), uuid.uuid4().hex))
 
     def display(self, data: Data) -> None:
-        """Show a bundle of ours, as an output of its own."""
+        """Show a MIME bundle of the kernel's own, in an output of its own."""
         self._show_own(lambda: self._output.show(data, uuid.uuid4().hex))
 
     def value(self, text: str) -> None:
-        """Show a value that was asked for."""
+        """Show the value that a `%` line was asked for."""
         self._show_own(lambda: self._output.result(text))
 
     def clear(self) -> None:
-        """Take away what the cell has shown."""
+        """Clear the cell's outputs."""
         self._own.clear()
         self._output.clear()
 
     def close(self) -> None:
-        """Freeze the document and send it whole."""
+        """Freeze the document and send the rest of it; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -273,9 +271,9 @@ class NotebookPage(Page):
         show()
 
     def _clear_void(self) -> None:
-        """Clear the cell where some outputs stand for nothing now, and show the rest again.
+        """If some outputs have become empty, clear the cell and show the others again.
 
-        Displays can be changed, but not taken away one by one.
+        Jupyter can update a display but not remove one.
         """
         if len(self._document.segments) >= len(self._ids):
             return
@@ -298,9 +296,9 @@ class NotebookPage(Page):
         self._throttle.poke(UPDATE_S * max(1.0, size / SLOW_CHARACTERS))
 
     def _flush(self) -> None:
-        """Send frozen segments that changed, and the live one, in one go.
+        """Send the frozen segments that changed, and the live one.
 
-        The new live output follows in the same tick as the freezing: any later and the page jumps.
+        A frozen segment and the live one after it are sent together, else the page would jump.
         """
         segments = self._document.segments
         for at, segment in enumerate(segments):
@@ -315,7 +313,7 @@ class NotebookPage(Page):
                 self._sent[at] = (segment, segment.version)
         if self._asking is None:
             for at in range(len(segments), len(self._ids)):
-                self._send(at, EMPTY)  # its text was joined to the output above
+                self._send(at, EMPTY)  # the output's text was joined to the one above
 
     def _was_sent(self, at: int, segment: Segment) -> bool:
         sent, version = self._sent.get(at, (None, 0))

@@ -1,4 +1,4 @@
-"""The small parts of a page: bundles, folds, lines of numbers. Pure functions."""
+"""Small parts of a page as pure functions: MIME bundles, folds, lines of numbers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from ..errors import HotClaudeError
     from ..turns.turn import Turn
 
-Data = dict[str, str]
+Data = dict[str, str]  # a MIME bundle: texts by their MIME type
 
 
 def bundle(html: str, plain: str) -> Data:
-    """Return the MIME bundle of a finished output."""
+    """Return a MIME bundle of safe HTML, with its plain text."""
     return {"text/html": markdown.wrap(html), "text/plain": plain}
 
 
 def report_bundle(source: str) -> Data:
-    """Return the MIME bundle of Markdown of ours."""
+    """Return the MIME bundle of the kernel's own Markdown."""
     return bundle(markdown.render(source), source) | {"text/markdown": source}
 
 
 def small(line: str) -> str:
-    """Return a quiet line."""
+    """Return a small grey line as HTML."""
     return f'<div style="opacity:.65;font-size:90%">{escape(line)}</div>'
 
 
@@ -46,7 +46,7 @@ def retry_text(retry: Retry) -> str:
 
 
 def footer(turn: Turn, *, dollars: bool) -> str:
-    """Return a turn's numbers as one line; dollars only where the price is the user's own."""
+    """Return a turn's numbers as one line; `dollars` adds its price in USD, unless it is 0."""
     usage = turn.usage
     parts = [
         turn.model or "claude",
@@ -61,7 +61,7 @@ def footer(turn: Turn, *, dollars: bool) -> str:
 
 
 def error_lines(error: HotClaudeError) -> list[str]:
-    """Return what an error's output shows: one line, and the next step."""
+    """Return an error as lines: its name and message, any details, and the hint if it has one."""
     name = f"{type(error).__name__}: {visible(error.message)}"
     details = [visible(line) for line in getattr(error, "details", ())]
     return [name, *details, error.hint] if error.hint else [name, *details]
@@ -77,5 +77,5 @@ _LITERAL = {c: f"\\{c}" for c in r"\`*_{}<>#|~$&"} | {"[": "&#91;", "]": "&#93;"
 
 
 def literal(line: str) -> str:
-    """Return a line that Markdown shows as it stands."""
+    """Return a line with its Markdown signs escaped."""
     return "".join(_LITERAL.get(c, c) for c in line)

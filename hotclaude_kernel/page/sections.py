@@ -1,4 +1,8 @@
-"""What a card can hold, each as safe HTML and as Markdown: code, terminal text, prose, pictures."""
+"""The sections of a card, each as safe HTML and as Markdown: code, terminal text, prose, pictures.
+
+A section shows at most 20,000 characters. Code and terminal text of 30 lines or more show 20 and
+fold the rest.
+"""
 
 from __future__ import annotations
 
@@ -40,28 +44,28 @@ class Code(Struct, frozen=True):
     language: str = ""
 
     def html(self) -> str:
-        """Return it coloured, its greater part folded where it is long."""
+        """Return the code coloured; the rest of a long one is folded."""
         head, rest = _parted(self.text)
         shown = markdown.render(fenced(head, self.language))
         return shown + _more(rest, markdown.render(fenced(rest, self.language)) if rest else "")
 
     def source(self) -> str:
-        """Return it as a fence."""
+        """Return the code as a fence."""
         return fenced(markdown.tame(shortened(self.text)), self.language)
 
 
 class Console(Struct, frozen=True):
-    """What a command wrote, colours included."""
+    """The output of a command, terminal colours included."""
 
     text: str
 
     def html(self) -> str:
-        """Return it with its colours, its greater part folded where it is long."""
+        """Return the text with its colours; the rest of a long one is folded."""
         head, rest = _parted(self.text)
         return f"{PRE}{coloured(head)}</pre>" + _more(rest, f"{PRE}{coloured(rest)}</pre>")
 
     def source(self) -> str:
-        """Return it as a fence, without colours."""
+        """Return the text as a fence, without colours."""
         return fenced(without_ansi(shortened(self.text)))
 
 
@@ -71,30 +75,30 @@ class Prose(Struct, frozen=True):
     text: str
 
     def html(self) -> str:
-        """Return it rendered."""
+        """Return the Markdown rendered."""
         return markdown.render(shortened(self.text))
 
     def source(self) -> str:
-        """Return it as a quotation."""
+        """Return the Markdown as a quotation."""
         lines = markdown.tame(shortened(self.text)).strip().splitlines()
         return "".join(f"> {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
 class Picture(Struct, frozen=True):
-    """An image a tool returned, in base64."""
+    """An image that a tool returned, in base64."""
 
     media_type: str
     data: str
 
     def html(self) -> str:
-        """Return it shown from its own bytes; what is no picture is named instead."""
+        """Return the image as a data URI; only its type if it is damaged, too large or unknown."""
         if not self._sound():
             return f"<p>[{escape(visible(self.media_type))}, not shown]</p>"
         uri = f"data:{self.media_type};base64,{self.data}"
         return f'<img src="{uri}" alt="" style="max-width:100%">'
 
     def source(self) -> str:
-        """Return its name: Markdown files with megabytes of base64 help nobody."""
+        """Return the type's name: megabytes of base64 would swell the Markdown."""
         return f"{literal(f'[{visible(self.media_type)}]')}\n\n"
 
     def _sound(self) -> bool:
@@ -107,7 +111,7 @@ class Picture(Struct, frozen=True):
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return a fence that its text can't close."""
+    """Return a code fence with more backticks than any run in its text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     name = re.sub(r"[^\w+#-]", "", language)
@@ -122,7 +126,7 @@ def shortened(text: str) -> str:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """Cut a long text into what is shown and what is folded."""
+    """Return the text to show and the text to fold; the latter is empty for a short text."""
     lines = shortened(text).rstrip("\n").split("\n")
     if len(lines) < FOLD_FROM_LINES:
         return "\n".join(lines), ""
@@ -138,15 +142,15 @@ def _more(rest: str, body: str) -> str:
 
 # --- terminal colours ------------------------------------------------------------------------
 
-# Legible on a light and on a dark ground alike; front ends' own classes apply to text outputs only.
+# Legible on light and dark pages; Jupyter's own colour classes apply to text outputs only.
 _COLOURS = ("#7f7f7f", "#d6443e", "#00933f", "#a87600", "#2b7fd9", "#b04fc0", "#16909b", "#7f7f7f")
 _SGR = re.compile(r"\x1b\[([0-9;]{0,64})m")
 
 
 def coloured(text: str) -> str:
-    """Return terminal text as HTML: SGR colours and weight kept, every other escape taken out.
+    """Return terminal text as safe HTML: SGR colours and weight stay, other escapes are removed.
 
-    A line that a carriage return overwrote shows what stood there last, as a terminal would.
+    Of a line with carriage returns, the text after the last one is shown, as on a terminal.
     """
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     parts: list[str] = []
@@ -162,7 +166,7 @@ def coloured(text: str) -> str:
 
 
 def _style(codes: str, style: str) -> str:
-    """Return the style after a run of SGR codes; what is not known changes nothing."""
+    """Return the CSS style after a run of SGR codes; unknown codes change nothing."""
     now = dict(part.split(":") for part in style.split(";") if part)
     for code in codes.split(";"):
         number = int(code or 0)

@@ -1,4 +1,4 @@
-"""Text of others, made harmless: escaped, without control signs, without ANSI."""
+"""Text from outside made harmless: HTML escaped, control characters and ANSI escapes removed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _ODD = re.compile(f"[{CONTROL}{BIDI}{TAGS}\ufff9-\ufffb]")
 
 
 def tame(text: str) -> str:
-    """Returns text of many lines with `\n` ends and its control and bidi signs made visible.
+    """Return text of many lines with `\n` ends and visible control and bidi characters.
 
-    The change is sign by sign, so cutting a text and taming the pieces gives the same.
-    Direction marks (U+200E, U+200F) and joiners stay: right-to-left text and emoji need them.
+    Characters are replaced one by one, so a text may be cut and its pieces tamed (but no CR LF may
+    be cut). Direction marks (U+200E, U+200F) and joiners stay: right-to-left text and emoji need
+    them.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -24,7 +25,7 @@ def tame(text: str) -> str:
 
 
 def spell(sign: str) -> str:
-    """Returns a sign that can be seen in the place of one that cannot."""
+    """Return a visible sign for an invisible character: ␀ to ␡, � or its code like ⟨U+202E⟩."""
     code = ord(sign)
     if code < 0x20:
         return chr(0x2400 + code)
@@ -34,11 +35,11 @@ def spell(sign: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Returns text for an HTML text node or a quoted attribute."""
+    """Return text for an HTML text node or a quoted attribute."""
     return html.escape(text, quote=True)
 
 
-@cache  # this one and the next take milliseconds to compile, and plain labels need neither
+@cache  # `_ansi` and `_label` take milliseconds to compile, and plain labels need neither
 def _ansi() -> re.Pattern[str]:
     return re.compile(
         r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -50,7 +51,8 @@ def _ansi() -> re.Pattern[str]:
 
 @cache
 def _label() -> re.Pattern[str]:
-    # Kept: a flag's tags, a joiner between two non-ASCII signs, the selector of a sign.
+    # Before the group, kept: a flag's tags, a joiner between two non-ASCII characters, a variation
+    # selector after a character that takes one.
     return re.compile(
         r"\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
         r"|(?<=[^\x00-\xbf\u2000-\u206f])[\u200c\u200d](?=[^\x00-\xbf\u2000-\u206f])"
@@ -63,7 +65,7 @@ def _label() -> re.Pattern[str]:
 
 
 def visible(text: str) -> str:
-    """Returns a one-line label: no terminal escapes, every invisible or turning sign spelled out.
+    """Return a one-line label: terminal escapes removed, invisible and bidi characters spelled.
 
     >>> visible("a\u202egpj.exe")
     'a⟨U+202E⟩gpj.exe'
@@ -75,5 +77,5 @@ def visible(text: str) -> str:
 
 
 def without_ansi(text: str) -> str:
-    """Returns text of many lines, tamed, after its terminal escapes are taken out."""
+    """Return text of many lines without its terminal escapes, tamed."""
     return tame(_ansi().sub("", text))

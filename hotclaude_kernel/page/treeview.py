@@ -1,9 +1,9 @@
 """The tree of a conversation as text, as HTML and as a picture. Pure functions.
 
-All three show the same rows. A turn is followed by the branches that part from it, each a lane
-to the right, and then by the turn that goes straight on: so no line crosses another, every path
-reads from its oldest turn down, and the way to where the notebook stands is the straight first
-lane. Nothing recurses, so a conversation may be as long as it likes.
+All three show the same rows. Below a turn come its side branches, each a lane to the right, and
+then the turn that continues its own lane. So no line crosses another, each path reads from its
+oldest turn down, and the path to the notebook's position is the first lane. Nothing recurses, so
+a conversation may have any length.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..turns.tree import Node, Tree
 
 LONGEST_LINE = 60  # characters of a prompt or a name
-#: A longer run of turns with nothing to tell is folded, but for a few at each end.
+# The middle of a longer run of turns without marks is folded.
 LONGEST_RUN = 12
 SHOWN_AT_ENDS = 2
 EMPTY = "No turns yet."
 
-# Legible on a light and on a dark ground alike; see `sections`.
+# Legible on light and dark pages, as in `sections`.
 _BLUE, _RED, _AMBER, _GREEN, _INK = "#2b7fd9", "#d6443e", "#a87600", "#00933f", "currentColor"
 _COLOURS = {"here": _BLUE, "current": _BLUE, "branch": _INK, "checkpoint": _GREEN}
 _COLOURS |= {"error": _RED, "interrupted": _AMBER}
@@ -47,13 +47,13 @@ def text(tree: Tree) -> str:
 
 
 def html(tree: Tree) -> str:
-    """Return the tree as safe HTML, in the page's own ink."""
+    """Return the tree as safe HTML, in the page's text colour."""
     rows = "".join(_html_row(row) for row in _rows(tree))
     return f'<div dir="ltr" style="line-height:1.6em">{rows or EMPTY}</div>'
 
 
 def svg(tree: Tree) -> str:
-    """Return the tree as a picture; its ink is the page's, so it belongs inline in HTML."""
+    """Return the tree as SVG for inline use in HTML, where it has the page's text colour."""
     rows = _rows(tree)
     lanes = 1 + max((row.lane for row in rows), default=0)
     number_x = _EDGE + lanes * _LANE + max((_width(row.number) for row in rows), default=0)
@@ -72,19 +72,19 @@ def svg(tree: Tree) -> str:
 
 
 class _Part(NamedTuple):
-    """Words that look alike: safe to show, not yet escaped."""
+    """Words of one look. Their text is `visible`, but not yet escaped for HTML."""
 
     kind: str
     text: str
 
 
 class _Row(Struct, frozen=True, kw_only=True):
-    """A line of the view: a turn, a run of folded ones (`sign` is ⋮), or the start."""
+    """A line of the view: a turn, a folded run of turns (`sign` is ⋮), or the start."""
 
     node: Node | None
     lane: int
-    opens: bool  # the first of its lane, parting from the one to the left
-    active: bool  # on the way to where the notebook stands
+    opens: bool  # the first row of its lane, which parts from the lane to the left
+    active: bool  # on the path to the notebook's position
     sign: str
     marks: tuple[_Part, ...]
 
@@ -94,7 +94,7 @@ class _Row(Struct, frozen=True, kw_only=True):
 
     @property
     def parts(self) -> list[_Part]:
-        """What stands beside the number."""
+        """The words to the right of the number."""
         if not self.node:
             return [*self.marks]
         prompt = _Part("prompt", _line(self.node.prompt) or "(no text)")
@@ -109,7 +109,7 @@ def _rows(tree: Tree) -> list[_Row]:
 
 
 def _walked(tree: Tree) -> Iterator[_Row]:
-    """Yield a row for each turn: after it the lanes that part from it, then what goes on."""
+    """Yield a row for each turn; below it its side branches, then the rest of its own lane."""
     children, marks, active = _children(tree), _marks(tree), _path(tree, tree.head)
     waiting: list[tuple[Node | None, int, bool]] = [(None, 0, False)]
     while waiting:
@@ -126,21 +126,21 @@ def _walked(tree: Tree) -> Iterator[_Row]:
                 sign="◉" if at == tree.head else "●" if on_path else "○",
                 marks=(*[_Part("quiet", "start")][: at is None], *marks.get(at, ())),
             )
-        # Taken from the end: the lanes that part in the order they were asked, the heir last.
+        # `pop` takes the last: the side branches in the order they were asked, then the heir.
         waiting.extend((heir, lane, False) for heir in following[:1])
         waiting.extend((child, lane + 1, True) for child in reversed(others))
 
 
 def _children(tree: Tree) -> dict[str | None, list[Node]]:
-    """Return who follows each turn (None: the start), the one that goes straight on first.
+    """Return the children of each turn (`None`: the start); the first continues its lane.
 
-    That is the one on the way to the head, else the one with most turns below it: so there are
-    never more lanes than the logarithm of the turns. If the eldest went on, each turn that was
-    asked twice could add one.
+    The first child, its heir, is the one on the path to the head, else the one with most turns
+    below it. So the lanes are at most the logarithm of the turns. Were the oldest child the heir,
+    each turn that was asked twice could add a lane.
     """
     active = _path(tree, tree.head)
     below: defaultdict[str | None, int] = defaultdict(int)
-    for node in reversed(tree.nodes):  # all that stand on a turn come after it
+    for node in reversed(tree.nodes):  # a node's descendants come after it
         below[node.parent] += below[node.id] + 1
     children: defaultdict[str | None, list[Node]] = defaultdict(list)
     for node in tree.nodes:
@@ -153,7 +153,7 @@ def _children(tree: Tree) -> dict[str | None, list[Node]]:
 
 
 def _path(tree: Tree, last: str | None) -> set[str]:
-    """Return the turns on the way from the start to this one."""
+    """Return the ids of the turns from the start to `last`."""
     parents = {node.id: node.parent for node in tree.nodes}
     path: set[str] = set()
     while last is not None:
@@ -163,7 +163,7 @@ def _path(tree: Tree, last: str | None) -> set[str]:
 
 
 def _marks(tree: Tree) -> dict[str | None, list[_Part]]:
-    """Return what is called by a name, and what those names are; the current branch first."""
+    """Return the names that show at each turn (`None`: the start), the current branch first."""
     marks: defaultdict[str | None, list[_Part]] = defaultdict(list)
     for name, at in sorted(tree.branches.items(), key=lambda it: it[0] != tree.current):
         kind = "current" if name == tree.current else "branch"
@@ -175,17 +175,17 @@ def _marks(tree: Tree) -> dict[str | None, list[_Part]]:
 
 
 def _line(words: str) -> str:
-    """Return the beginning of `words` in one line, with nothing hidden in it."""
-    # More is looked at than is shown: terminal escapes are taken out.
+    """Return the beginning of `words` as one `visible` line of at most 60 characters."""
+    # The cut leaves room for terminal escapes, which `visible` removes.
     shown = visible(" ".join(words.split())[: 10 * LONGEST_LINE])
-    shown = shown.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")  # no signs in XML
+    shown = shown.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")  # not allowed in XML
     return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 1].rstrip()}…"
 
 
 def _folded(rows: Iterable[_Row]) -> Iterator[_Row]:
-    """Yield the rows, the middle of each long run without marks as one.
+    """Yield the rows, with the middle of each long run without marks as one row.
 
-    A turn where branches part is at the end of a run, so it always shows.
+    A turn with side branches ends its run, so it is always shown.
     """
     run: list[_Row] = []
     for row in rows:
@@ -241,7 +241,7 @@ def _html_part(part: _Part, row: _Row) -> str:
 _ROW, _LANE, _EDGE, _GAP, _FONT = 26, 18, 14, 6, 13
 _NOTHING = f'<text x="{_EDGE}" y="{_EDGE + 18}">{EMPTY}</text>'
 
-# Widths in em, of the widest common face (DejaVu Sans, bold), since no font can be asked here.
+# Widths in em of a wide common font (DejaVu Sans, bold), since none can be measured here.
 _NARROW, _WIDE = frozenset("iljtfr .,:;'|!()[]-/"), frozenset("mwMW@%+=<>#~&")
 
 
@@ -264,7 +264,7 @@ def _em(sign: str) -> float:
 
 
 def _graph(rows: Sequence[_Row]) -> str:
-    """Return lines and dots: what is not active first, so that the active lane lies on top."""
+    """Return lines and dots, the active lane last, so that it is drawn above the others."""
     layers: dict[str, list[str]] = {_INK: [], _BLUE: []}
     above: dict[int, tuple[int, str]] = {}
     for at, row in enumerate(rows):
@@ -273,7 +273,7 @@ def _graph(rows: Sequence[_Row]) -> str:
         above[row.lane] = y, row.sign
         dots = ' stroke-dasharray="0 5"' if "⋮" in (row.sign, sign) else ""
         line = f"M{x} {top}V{y}"
-        if row.opens:  # from the lane on the left, which goes on past it
+        if row.opens:  # a curve from the lane to the left
             line = f"M{x - _LANE} {y - _ROW}c0 16 {_LANE} 10 {_LANE} {_ROW}"
         layers[colour].append(f'<path d="{line}"{dots}/>')
         if row.sign != "⋮":
@@ -296,6 +296,6 @@ def _svg_row(at: int, row: _Row, number_x: int) -> str:
 
 def _svg_part(part: _Part, row: _Row) -> str:
     colour, weight, opacity = _look(part, row)
-    weight = 400 if part.kind == "prompt" else weight  # the lane tells enough
+    weight = 400 if part.kind == "prompt" else weight  # the lane's colour shows what is active
     look = f'fill="{colour}" font-weight="{weight}" fill-opacity="{opacity}"'
     return f'<tspan dx="{_GAP}" unicode-bidi="isolate" {look}>{escape(part.text)}</tspan>'

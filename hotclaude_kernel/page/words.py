@@ -1,4 +1,4 @@
-"""Words, counts and tables for what the kernel itself says."""
+"""Lists, counts and tables for the kernel's own messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names in a row."""
+    """Return names joined by commas."""
     return ", ".join(names)
 
 
@@ -23,16 +23,16 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Return text that somebody else wrote as a code span: nothing in it is Markdown."""
+    """Return text from outside as a Markdown code span, "" if it is blank."""
     return f"`{visible(text).replace('`', chr(39))}`" if text.strip() else ""
 
 
 def counted(number: int, what: str, plural: str = "") -> str:
-    """Return a number of things in words."""
+    """Return a number and its noun, like `1 turn` or `1,200 turns`."""
     return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
 def _cell(text: str) -> str:
-    if not text.startswith("`"):  # in code a backslash stands for itself
+    if not text.startswith("`"):  # a code span shows a backslash as it is
         text = text.replace("\\", "\\\\")
     return text.replace("|", "\\|").replace("\n", " ")

@@ -1,1 +1,1 @@
-"""What the user is asked, and how."""
+"""Questions to the user: permissions, plans and choices, by buttons or on the input line."""

@@ -1,8 +1,8 @@
 """Questions in the cell: buttons and fields, awaited while the cell runs.
 
-The widgets are ipywidgets, loaded at the first question. Their texts are plain text or HTML of
-ours; nothing of the model's reaches them unescaped. They live as long as the question does, and
-what was decided is written into the output: a saved notebook can't show a widget.
+ipywidgets is loaded at the first question. The model's text is escaped before it gets into a
+widget. The widgets are closed with the question, and the page shows the decision instead: a saved
+notebook can't show a widget.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..claude.session import PermissionRequest
 
-# What a front end shows that has no widgets.
+# Shown by front ends without widgets, in place of the question.
 WAITING = (
     "Waiting for your decision. This front end needs ipywidgets to ask for it; "
     "an interrupt withdraws the question."
@@ -29,10 +29,10 @@ WIDE = {"width": "auto", "max_width": "40em"}
 
 
 class ButtonAsker:
-    """Asks by widgets. `show` puts a bundle where the answer goes on; `hide` takes it away.
+    """Asks by widgets. `show` displays their MIME bundle in the cell, and `hide` removes it.
 
-    A question comes in the context of the task that reads the process. `enter` is called in it
-    before the widgets are made, so that a host can make them the cell's.
+    A question is asked by the task that reads the process, whose context is not the cell's.
+    `enter` is called there before the widgets are made, so that a host can set the cell's context.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ButtonAsker:
         self._enter = enter
 
     async def permission(self, request: PermissionRequest, about: str) -> Verdict:
-        """Ask whether a tool may be used; `about` is safe HTML that says what for."""
+        """Ask whether a tool may be used; `about` is the call as safe HTML."""
         form = self._form()
         reason = form.text("why not, for Claude (optional)")
         once = form.button("Allow once", "success", lambda: Verdict(allow=True))
@@ -115,7 +115,7 @@ class ButtonAsker:
 
 
 class Form:
-    """Some widgets and the one answer they can give."""
+    """The widgets of one question, and the future of its answer."""
 
     def __init__(self) -> None:
         import ipywidgets
@@ -127,7 +127,7 @@ class Form:
         self.answer: asyncio.Future[Any] = self._loop.create_future()
 
     def settle(self, answer: Any) -> None:
-        """Give the answer; the first one counts. Callbacks may come on another thread."""
+        """Set the answer, from any thread; only the first one counts."""
         self._loop.call_soon_threadsafe(self._settle, answer)
 
     def _settle(self, answer: Any) -> None:
@@ -135,7 +135,7 @@ class Form:
             self.answer.set_result(answer)
 
     def button(self, label: str, style: str, answer: Callable[[], Any], tip: str = "") -> Any:
-        """Return a button that gives `answer()`."""
+        """Return a button that settles the question with `answer()`."""
         layout = {"width": "auto"}
         button = self._keep(
             self._kit.Button(
@@ -161,7 +161,7 @@ class Form:
         return self._keep(self._kit.HTML(wrap(body)))
 
     def row(self, *widgets: Any) -> Any:
-        """Return widgets side by side, wrapped where there is no room."""
+        """Return widgets side by side, in several rows if the page is narrow."""
         return self._keep(self._kit.HBox(widgets, layout={"flex_flow": "row wrap"}))
 
     def column(self, *widgets: Any) -> Any:
@@ -169,7 +169,7 @@ class Form:
         return self._keep(self._kit.VBox(widgets))
 
     def close(self) -> None:
-        """Take the widgets out of the world."""
+        """Close the widgets, here and in the front end."""
         for widget in self._widgets:
             widget.close()
 

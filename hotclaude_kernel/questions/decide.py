@@ -1,10 +1,10 @@
-"""Asking the user: may this tool be used, which of these, is that plan good.
+"""Decisions of the user: on a tool use, on a plan, on a question of Claude's own.
 
-`decide` turns a permission request into a question and the user's verdict into the process's
-answer. How it is asked is the asker's business: buttons where the front end shows widgets (see
-`buttons`), the cell's standard input where it answers `input_request`. Where there is neither, the
-answer is a policy, deny, and the output says so. A decision lasts for the one use, or as long as
-the session; nothing is written to the project's settings.
+`decide` turns a permission request of the process into a question, and the user's verdict into
+the answer to that request. An `Asker` asks: by widgets in a notebook (`buttons`), on the cell's
+standard input in a console (`stdin`). If nobody can be asked, the request is denied and the output
+says so. A decision holds for one use or for the session; it is never written to the project's
+settings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOBODY = "Nobody can be asked in this notebook run."
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What the user decided; `lasts` for as long as the session does."""
+    """The user's decision; with `lasts` it holds for the rest of the session."""
 
     allow: bool
     lasts: bool = False
@@ -33,7 +33,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """One of Claude's own questions; `several` answers may be given."""
+    """One of Claude's own questions; with `several` the user may choose several answers."""
 
     question: str
     labels: tuple[str, ...]
@@ -45,7 +45,7 @@ class Asker(Protocol):
     """A way to ask the user."""
 
     async def permission(self, request: PermissionRequest, about: str) -> Verdict:
-        """Ask whether a tool may be used; `about` is safe HTML that says what for."""
+        """Ask whether a tool may be used; `about` is the call as safe HTML."""
 
     async def plan(self, plan: str) -> Verdict:
         """Ask whether a plan, given as safe HTML, is to be carried out."""
@@ -57,9 +57,9 @@ class Asker(Protocol):
 async def decide(
     request: PermissionRequest, asker: Asker | None, card: Card | None = None
 ) -> tuple[Frame, str]:
-    """Return the answer to a permission request, and the words that record it on its card.
+    """Return the answer to a permission request, and the decision in words, for its card.
 
-    `card` is the tool use as the page shows it: a plan stands there and not in the request.
+    `card` is the tool use on the page: the text of a plan is in it, and not in the request.
     """
     card = card or card_of(request)
     if asker is None:
@@ -75,7 +75,7 @@ async def decide(
 
 
 def card_of(request: PermissionRequest) -> Card:
-    """Return a card for a request whose tool use the page has not shown."""
+    """Return a card for a request whose tool use is not on the page."""
     from ..claude.events import Block
     from ..page.cards import Card
 
@@ -105,8 +105,9 @@ def _deny(message: str) -> Frame:
 
 
 def _for_the_session(request: PermissionRequest) -> list[Frame]:
-    """Return the rules the process proposes, kept in the session: its own choice of place would
-    write them into the project's settings.
+    """Return the rules that the process suggests, to be kept in the session only.
+
+    The destination that the process suggests would write them to the project's settings.
     """
     rule = {"type": "addRules", "behavior": "allow", "rules": [{"toolName": request.tool_name}]}
     rules = [s for s in request.suggestions if s.get("type") in ("addRules", "addDirectories")]
@@ -114,7 +115,7 @@ def _for_the_session(request: PermissionRequest) -> list[Frame]:
 
 
 def _about(request: PermissionRequest, card: Card) -> str:
-    """Return what is asked for, where, and why it is asked, as safe HTML."""
+    """Return the call, its path and the reason for the request, as safe HTML."""
     rows = [
         ("", request.description if request.description != card.about else ""),
         ("Path: ", request.blocked_path),

@@ -1,4 +1,4 @@
-"""Questions on the input line, for front ends without widgets."""
+"""Questions on the cell's input line (`input_request`), for consoles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..claude.session import PermissionRequest
 
 
-POLL_S = 0.03
+POLL_S = 0.03  # between two looks at the stdin socket
 YES = ("y", "yes", "allow")
 LASTS = ("s", "session", "always")
 NO = ("", "n", "no", "deny")
@@ -28,8 +28,8 @@ class LineAsker:
         self._ident = ident
 
     async def permission(self, request: PermissionRequest, about: str) -> Verdict:
-        """Ask with the call as one line."""
-        # The call stands in full on the page above; a line here would show the part it chose.
+        """Ask in one line; the call is on the page above."""
+        # The page shows the whole call; a line here could show only a part of it.
         name = visible(request.tool_name)
         reasons = [visible(text) for text in (request.blocked_path, request.reason) if text]
         why = f" ({'; '.join(reasons)})" if reasons else ""
@@ -38,11 +38,11 @@ class LineAsker:
         )
 
     async def plan(self, plan: str) -> Verdict:
-        """Ask below the plan, which the page shows."""
+        """Ask in one line; the plan is on the page above."""
         return await self._verdict("Carry out this plan? [y / n / what to change] ")
 
     async def choice(self, choice: Choice) -> str:
-        """Ask with the options numbered; a number (or several) or any text answers."""
+        """Ask with numbered options; the answer is a number, several of them, or any text."""
         listed = "  ".join(f"{n}) {visible(label)}" for n, label in enumerate(choice.labels, 1))
         several = " (several: 1,2)" if choice.several else ""
         said = (await self._line(f"{visible(choice.question)}  {listed}{several}  > ")).strip()
@@ -55,10 +55,10 @@ class LineAsker:
         return Verdict(allow=False, reason="" if said.lower() in NO else said)
 
     async def _line(self, prompt: str) -> str:
-        """Ask the front end for a line, while everything else goes on.
+        """Ask the front end for a line of input, and keep the event loop running meanwhile.
 
-        ipykernel's own `raw_input` would block the loop, and with it the stream. An answer to an
-        older question (a box that an interrupt left on the page) is dropped.
+        ipykernel's `raw_input` would block the loop, and so the process's stream. An answer to an
+        earlier question is dropped: an interrupt leaves that question's input box on the page.
         """
         socket, session = self._kernel.stdin_socket, self._kernel.session
         content = {"prompt": prompt, "password": False}
@@ -72,7 +72,7 @@ class LineAsker:
 
 
 def _answers(reply: Frame, request_id: str) -> bool:
-    # jupyter console names no parent; where one is named, it must be ours.
+    # jupyter console sends no parent; any other front end names the request that it answers.
     return bool(reply["parent_header"].get("msg_id", request_id) == request_id)
 
 

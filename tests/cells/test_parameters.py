@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotclaude_kernel.cells import completion as editing
-from hotclaude_kernel.cells import parameters
+from hotclaude_kernel.cells import completion, parameters
 from hotclaude_kernel.cells.lines import TAKES_REST, Line, split
 from hotclaude_kernel.cells.magics import registry
 from hotclaude_kernel.cells.parameters import (
@@ -214,7 +213,7 @@ class TestSettingThem:
 
     def test_their_names_are_completed(self) -> None:
         there = conversation(topic="cats", n=3)
-        assert editing.complete("%params to", 10, there).matches == ["topic="]
+        assert completion.complete("%params to", 10, there).matches == ["topic="]
 
 
 class TestCellMagics:
@@ -230,7 +229,7 @@ class TestCellMagics:
         wanted = registry.help_text("params", cell=True)
         assert (await run("%help %%params", conversation())).report == wanted
         assert (await run("%%params?", conversation())).page == wanted
-        assert editing.describe("%%params json", 4, conversation()) == wanted
+        assert completion.describe("%%params json", 4, conversation()) == wanted
 
     def test_one_takes_the_rest_of_its_cell(self) -> None:
         assert split('%model x\n%%params json\n{\n"a": 1}') == (
@@ -249,8 +248,8 @@ class TestCellMagics:
             await run("%%refresh now", conversation())
 
     def test_their_names_are_completed(self) -> None:
-        assert editing.complete("%%", 2, conversation()).matches == ["%%params", "%%refresh"]
-        assert editing.complete("%%params js", 11, conversation()).matches == []
+        assert completion.complete("%%", 2, conversation()).matches == ["%%params", "%%refresh"]
+        assert completion.complete("%%params js", 11, conversation()).matches == []
 
     @pytest.mark.parametrize(
         ("code", "answer"),
@@ -263,4 +262,4 @@ class TestCellMagics:
         ],
     )
     def test_a_console_ends_one_with_a_blank_line(self, code: str, answer: str) -> None:
-        assert editing.completeness(code) == answer
+        assert completion.completeness(code) == answer

@@ -15,8 +15,7 @@ import pytest
 from hotclaude_kernel.cli.main import main
 from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
-from hotclaude_kernel.notebooks import check
-from hotclaude_kernel.notebooks import verify as auditing
+from hotclaude_kernel.notebooks import check, verify
 from hotclaude_kernel.record import cassette, queries
 from hotclaude_kernel.record.notebooks import notebook_at, row_of
 from hotclaude_kernel.record.store import Store
@@ -54,7 +53,7 @@ class Page:
         prompt = source if prompt is None else prompt
         node = self.book.add(prompt, *content, after=after, **more)
         turn = self.store.turn(node.id)
-        shown = [self.output(data) for data in auditing.shown(turn.frames)]
+        shown = [self.output(data) for data in verify.shown(turn.frames)]
         self.cell(
             source,
             *shown,

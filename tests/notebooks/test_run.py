@@ -18,7 +18,7 @@ from hotclaude_kernel.kernel.startup import NOTEBOOK_ENV
 from hotclaude_kernel.modelserver.replies import Failure, Hold
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.notebooks import file
-from hotclaude_kernel.notebooks import run as headless
+from hotclaude_kernel.notebooks import run as notebook_run
 
 from ..support.waiting import until
 
@@ -258,7 +258,7 @@ class TestUsage:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.delattr(headless, "execute")
+        monkeypatch.delattr(notebook_run, "execute")
         written(tmp_path / "nb.ipynb", PARAMETERS, "{{m}}")
         (tmp_path / "text.md").write_text("# no")
         (tmp_path / "list.json").write_text("[]")
@@ -274,7 +274,7 @@ class TestUsage:
         assert said in capsys.readouterr().err
 
     def test_every_exit_code_belongs_to_an_error(self) -> None:
-        for name in headless.EXIT_CODES:
+        for name in notebook_run.EXIT_CODES:
             assert issubclass(getattr(errors, name), errors.HotClaudeError)
 
 
@@ -310,7 +310,7 @@ class TestPreparing:
         nb.cells[0].outputs = [nbformat.v4.new_output("stream", text="old")]
         nb.cells[0].execution_count = 7
         nb.cells[0].metadata.execution = {"iopub.status.busy": "then"}
-        headless.prepare(nb, {})
+        notebook_run.prepare(nb, {})
         assert nb == notebook_of("a")
 
     @pytest.mark.parametrize("minor", [4, 5])
@@ -326,7 +326,7 @@ class TestPreparing:
         self, cells: tuple[str | tuple[str, str], ...], at: int, minor: int
     ) -> None:
         nb = notebook_of(*cells, minor=minor)
-        headless.prepare(nb, {"a": 3})
+        notebook_run.prepare(nb, {"a": 3})
         assert nb.cells[at].source == '%%params json\n{\n  "a": 3\n}'
         assert nb.cells[at].get("id") == (None if minor < 5 else "injected-parameters")
         assert [c.source for c in nb.cells].count(nb.cells[at].source) == 1
@@ -334,7 +334,7 @@ class TestPreparing:
 
     def test_a_parameter_that_nothing_sets_or_uses_is_refused(self) -> None:
         with pytest.raises(UsageError, match="There is no parameter b"):
-            headless.prepare(notebook_of("{{a}}"), {"a": 1, "b": 2})
+            notebook_run.prepare(notebook_of("{{a}}"), {"a": 1, "b": 2})
 
     def test_cells_without_an_id_get_the_same_one_each_time(self, tmp_path: Path) -> None:
         raw = json.loads(nbformat.writes(notebook_of("a", "b", "c")))
@@ -350,13 +350,13 @@ class TestPreparing:
         assert not any(name.startswith("cell-") for name in ids)
 
     def test_the_kernel_is_not_told_which_notebook_it_is(self) -> None:
-        env = headless.environment({NOTEBOOK_ENV: "/a.ipynb", "HOME": "/h"}, record="all")
+        env = notebook_run.environment({NOTEBOOK_ENV: "/a.ipynb", "HOME": "/h"}, record="all")
         assert env == {"HOME": "/h", "HOTCLAUDE_RECORD": "all"}
-        assert headless.environment({}, pace="recorded") == {"HOTCLAUDE_PACE": "recorded"}
+        assert notebook_run.environment({}, pace="recorded") == {"HOTCLAUDE_PACE": "recorded"}
 
     def test_settings_become_arguments_of_the_kernel(self) -> None:
         words = ["allowed-tools=Read", "model=opus", "allowed_tools=Bash(git *)", "max_turns=None"]
-        assert headless.kernel_arguments(words) == [
+        assert notebook_run.kernel_arguments(words) == [
             "--HotClaudeKernel.allowed_tools=Read",
             "--HotClaudeKernel.allowed_tools=Bash(git *)",
             "--HotClaudeKernel.model=opus",

@@ -1,1 +1,1 @@
-"""The `%` lines, by what they are about."""
+"""The `%` lines: their names, and a module for each group of them."""

@@ -1,4 +1,4 @@
-"""What a `%` line answers, and the errors of its value."""
+"""The answer of a `%` line, and the errors about its argument."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ DEFAULT = "default"
 
 
 class Answer(Struct, frozen=True):
-    """What a magic says: a `note` on a change, a `value` that was asked for, a Markdown `report`.
+    """The answer of a magic; `Cells` shows it or acts on it, field by field.
 
-    `warning` goes to stderr; `page` is help for the pager; `attach` names an image that goes with
-    the cell's prompt; `clear` empties the cell's output; `prompt` is sent as the cell's own;
-    `display` is a bundle of safe HTML and the like; `refresh` has the cell's prompt asked again.
+    Shown: `note` on a change, `value` that was asked for, `report` in Markdown, `warning` on
+    stderr, `page` in the front end's pager, `display` as a MIME bundle of safe HTML. About the
+    cell: `attach` adds an image to its prompt, `prompt` takes the place of a blank one, `clear`
+    empties its outputs, and `refresh` asks its prompt even if an answer is recorded.
     """
 
     note: str = ""
@@ -42,12 +43,12 @@ class Answer(Struct, frozen=True):
 
 
 def wrong(name: str, value: str, known: Iterable[str], *, also: str = "") -> UsageError:
-    """Return the error for an unknown value."""
+    """Return the error for an unknown value of `%name`; `known` are the values that it takes."""
     also = f", {also}" if also else ""
     return UsageError(f"%{name}: there is no {value}", hint=f"There are {listed(known)}{also}.")
 
 
 def takes_nothing(name: str, argument: str) -> None:
-    """Raise `UsageError` if a line has a value."""
+    """Raise `UsageError` if the line of a magic without values has one."""
     if argument:
         raise UsageError(f"%{name} takes no value", hint=f"Write `%{name}` alone.")

@@ -1,7 +1,8 @@
-"""The `%` lines at the top of a cell: settings and questions about the session.
+"""The names of the `%` lines, and carrying one out.
 
-`split` cuts a cell into such lines and the prompt below them. Each magic is one function of the
-conversation and the line's argument; its docstring is its help.
+`split` cuts a cell into `%` lines and the prompt below them. A magic is an async function of the
+conversation and the line's argument. Its docstring is its help: `%help` lists the first line, and
+`%help name` shows all of it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["MAGICS", "Answer", "Line", "find", "help_text", "run", "split", "val
 
 
 async def run(line: Line, conversation: Conversation) -> Answer:
-    """Carry out one line. Raises `UsageError` for a name or a value that does not exist."""
+    """Carry out one line. Raises `UsageError` for an unknown name or a wrong value."""
     if line.ask:
         return Answer(page=help_text(line.name, cell=line.body is not None))
     if line.body is not None:
@@ -35,7 +36,7 @@ async def run(line: Line, conversation: Conversation) -> Answer:
 
 
 def find(name: str) -> Magic:
-    """Return the magic of this name. Raises `UsageError` with the nearest one if there is none."""
+    """Return the magic of this name. Raises `UsageError`, with the nearest name, if unknown."""
     if where := MAGICS.get(name.replace("_", "-")):
         return cast("Magic", _function(where))
     import difflib
@@ -50,19 +51,22 @@ def find(name: str) -> Magic:
 
 
 def _function(where: str) -> object:
-    """Return what a table names; few cells have a `%` line, and a module costs a millisecond."""
+    """Import and return a function that `MAGICS` or `CELL_MAGICS` names.
+
+    Its module is imported now, since few cells have a `%` line and a module takes a millisecond.
+    """
     module, _, name = where.partition(".")
     return getattr(import_module(f".{module}", __package__), name)
 
 
 def help_text(name: str, *, cell: bool = False) -> str:
-    """Return the help of a magic, or of a cell magic."""
+    """Return the help of a magic, or with `cell` of a cell magic. Raises `UsageError`."""
     return inspect.getdoc(_function(CELL_MAGICS[name]) if cell else find(name)) or ""
 
 
 def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
-    """Return the values that a magic takes, for completion; none if it takes any text."""
-    from . import settings  # for the editor only
+    """Return the values that a magic takes, for completion; empty if it takes any text."""
+    from . import settings  # only completion needs it
 
     match name.replace("_", "-"):
         case "model":
@@ -102,7 +106,7 @@ async def help_(conversation: Conversation, argument: str) -> Answer:
     )
 
 
-# Where each stands: a module of this room, and its function.
+# The function of each magic, as `module.function` in this room. `%help` keeps this order.
 MAGICS: dict[str, str] = {
     "model": "settings.model",
     "effort": "settings.effort",

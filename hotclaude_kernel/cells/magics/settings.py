@@ -16,7 +16,7 @@ from .answer import DEFAULT, Answer, takes_nothing, wrong
 if TYPE_CHECKING:
     from ...conversation.conversation import Conversation
 
-# What the binary offers today; a running session knows better once it has answered a turn.
+# The tools of today's binary. After the first turn, `conversation.tools` lists the process's own.
 BUILTIN_TOOLS = (
     "Agent", "Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Task", "TodoWrite",
     "WebFetch", "WebSearch", "Write",
@@ -139,8 +139,8 @@ async def params(conversation: Conversation, argument: str) -> Answer:
 
     Values are JSON where they can be read as such, else text; one with blanks or quotes is quoted
     whole, as in a shell: `%params 'topic=cats and dogs' 'tags=["a", "b"]'`. Later values replace
-    earlier ones, name by name, until the kernel ends. From the first value on, a prompt with a name
-    that there is not is refused, and `{{` of your own is written `\{{`. `%` lines are not rendered.
+    earlier ones, name by name, until the kernel ends. From the first value on, a prompt with an
+    unknown name is refused, and `{{` of your own is written `\{{`. `%` lines are not rendered.
     """
     if argument:
         return _set(conversation, parameters.of_line(argument))
@@ -213,7 +213,7 @@ async def _known_models(conversation: Conversation) -> tuple[str, ...]:
 
 
 def model_names(conversation: Conversation) -> tuple[str, ...]:
-    """Return the models that the process lists."""
+    """Return the names of the models that the process lists, without `default`."""
     greeting = conversation.greeting
     listed = greeting.models if greeting else ()
     names = [str(model.get("value")) for model in listed]
@@ -227,5 +227,5 @@ def _resolved(conversation: Conversation) -> tuple[str, ...]:
 
 
 def tool_names(conversation: Conversation) -> tuple[str, ...]:
-    """Return the names of all tools that are known so far."""
+    """Return the names of the built-in tools and of those that the process has listed."""
     return tuple(sorted({*BUILTIN_TOOLS, *conversation.tools}))

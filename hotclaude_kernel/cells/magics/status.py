@@ -1,4 +1,4 @@
-"""The `%` lines about the session's life: what Claude sees, what it costs, what runs."""
+"""The `%` lines that show the session: its context, budget, processes and status."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _limited(limits: Budget, argument: str) -> Budget:
     match = LIMIT.fullmatch(argument)
     turn, dollar, number, factor, unit = match.groups("") if match else [""] * 5
     counts = unit.lower().startswith("token")
-    # `200k` is meant as tokens, and would be taken for dollars.
+    # A bare `200k` is refused: it means tokens, and would be read as dollars.
     if match is None or (counts and dollar) or (factor and not (dollar or unit)):
         raise UsageError(
             f"%budget: {argument} is no budget",
@@ -169,7 +169,7 @@ def _model_row(conversation: Conversation) -> str:
         row += f" ({conversation.model})"
     answered = next((turn.model for turn in reversed(conversation.turns) if turn.model), "")
     if answered not in ("", conversation.model):
-        row += f", answered by {answered}"  # an endpoint of one's own may say who it really is
+        row += f", answered by {answered}"  # an own endpoint may answer by another model
     return row
 
 
@@ -216,7 +216,7 @@ def _saved_row(conversation: Conversation) -> str:
 
 
 def _cache_row(conversation: Conversation) -> str:
-    """Return what the prompt cache holds, by the numbers of the turn that the next one follows."""
+    """Return the tokens in the prompt cache, by the numbers of the turn at the position."""
     head = conversation.branches.head
     cached = budget.cached_tokens(head.usage) if head else 0
     if head is None or not cached:

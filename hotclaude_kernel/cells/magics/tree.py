@@ -1,4 +1,4 @@
-"""The `%` lines about the tree: the conversation's position, and moving it."""
+"""The `%` lines that show the tree of the conversation, and move the position in it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ async def tree(conversation: Conversation, argument: str) -> Answer:
     view = conversation.branches.view()
     text = treeview.text(view)
     fenced = "".join(f"    {line}\n" for line in text.splitlines())
-    # The picture is inline, where its ink is the page's; as an image of its own it would be black
-    # in the dark. It is folded, since a notebook that is not trusted keeps of it but the words, in
-    # a row; of the list such a page keeps all.
+    # The SVG is inline, so it takes the page's text colour; an `<img>` would be black on a dark
+    # page. It is folded, since an untrusted notebook shows only its words, in a row. The list is
+    # shown in full there, too.
     drawn = f'<div style="overflow-x:auto">{treeview.svg(view)}</div>'
     picture = f"<details><summary>as a picture</summary>{drawn}</details>"
     html = markdown.wrap(treeview.html(view) + picture)
@@ -96,7 +96,7 @@ async def goto(conversation: Conversation, argument: str) -> Answer:
 
 
 def _kept(known: Branches, at: str) -> str:
-    """Return the branch that ends with a turn; a turn that no branch holds is given one."""
+    """Return the name of another branch that ends with the turn; name one if no branch holds it."""
     named = (name for name, end in known.branches.items() if end == at and name != known.current)
     return next(named, "") or (known.name(at) if at in known.loose_ends() else "")
 

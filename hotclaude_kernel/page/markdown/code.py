@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
-#: A longer fence stays plain. Many lexers are quadratic in hostile code, in the length of a line
-#: and in a run of blank lines; within these bounds the worst one seen takes two seconds.
+# In characters; a longer fence stays plain. Many lexers of pygments take quadratic time on hostile
+# code, on long lines and on many blank lines. Within these bounds the slowest seen takes 2 s.
 LONGEST_COLOURED = 16_000
 _SLOW_TO_COLOUR = re.compile(r"[^\n]{500}|(?:[ \t]*\n){40}")
-#: Read by pygments' own lexers only: an unknown name would search installed packages.
+# Languages that are coloured. For an unknown name pygments would search installed packages.
 _LANGUAGE_NAMES = """
 awk bash bat batch bibtex c c++ clojure cmake console cpp css cuda cypher dart diff docker
 dockerfile elixir erlang f# fish fortran fsharp glsl go golang graphql haskell hs html http ini
@@ -30,13 +30,17 @@ zsh
 """
 
 
-#: Their own lexers look for a method at every line, to the end of the text: 43 s for 16 kB of `a`.
+# The lexers of these languages scan to the end of the text at each line (43 s for 16 kB of `a`),
+# so TypeScript's is used in their place.
 _STAND_IN = dict.fromkeys(("c#", "cs", "csharp", "java", "groovy"), "typescript")
 _LANGUAGES = frozenset(_LANGUAGE_NAMES.split()) | _STAND_IN.keys()
 
 
 def fence(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    """Return the HTML of a fence, coloured where its language is known; markdown-it's signature."""
+    """Return a fence as safe HTML, coloured if its language is known.
+
+    This is a render rule of markdown-it, and has its signature.
+    """
     token = tokens[index]
     words = token.info.split(maxsplit=1)
     language = words[0].lower() if words else ""
@@ -70,9 +74,10 @@ def _coloured(code: str, language: str) -> str:
 
 @cache
 def _css_class(kind: Any) -> str:
-    """Returns the shortest class that the stylesheet colours this kind of token with.
+    """Return the shortest class that Jupyter's stylesheet colours this kind of token by.
 
-    Names and errors stay plain. It has no colours for diffs: red is its string, green its number.
+    Names and errors stay plain. The stylesheet has no colours for diffs, so deleted lines take
+    that of strings (red) and inserted ones that of numbers (green).
     """
     from pygments.token import Token
 

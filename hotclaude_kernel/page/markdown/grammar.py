@@ -1,9 +1,9 @@
-"""The Markdown that answers are read as: its rules, and where a growing text may be cut.
+"""The Markdown grammar of answers, and the cutting of a growing text into blocks.
 
 The grammar is markdown-it's CommonMark with tables, strikethrough, bare addresses and maths, and
-without raw HTML. `Splitter` cuts a stream into top-level blocks at lines where this very parser
-starts a new one, so rendering the blocks one by one gives what rendering the whole would. Most
-cuts are plain and need no parser; it is asked only when a list, a fence or maths may be open.
+without raw HTML. `Splitter` cuts a stream into top-level blocks, at lines where markdown-it starts
+one. So the blocks rendered one by one give the same HTML as the whole text. Most cuts are plain;
+the parser is asked only if a list, a fence or maths may be open.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Block nesting shown as structure; what lies deeper is shown as source. A list item costs two.
+# The deepest level of blocks that is parsed; deeper ones are shown as source. A list item is two.
 DEEPEST_BLOCK = 32
 
-#: Nesting of brackets inside a paragraph, some four Python frames each.
+# The deepest nesting of brackets in a paragraph; each level takes some four Python frames.
 DEEPEST_INLINE = 50
 
-#: Lines a `$$` or `\\[` block may take before it counts as text.
+# A `$$` or `\[` block that is not closed within this many lines is text.
 LONGEST_MATHS_LINES = 60
 
-# A line after which the next block's start is not plain: it may hold a list, a fence or maths.
+# A list item, and a line that may begin or continue a list, a fence, maths or indented code.
 _ITEM = re.compile(r"(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)")
 _LASTING = re.compile(r"[ \t]+\S|[-+*](?:[ \t]|$)|\d{1,9}[.)](?:[ \t]|$)|```|~~~|\$\$|\\\[")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$")
@@ -42,8 +42,8 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$")
 class Splitter:
     """Cuts Markdown that arrives in pieces into top-level blocks.
 
-    The blocks and `tail` together are the text fed, unchanged, and the cuts do not depend on
-    the pieces. A cut lies before a line that follows a blank one and starts a block at column 0.
+    The blocks and `tail` joined are the text that was fed. The cuts do not depend on the pieces.
+    Each is before a line that follows a blank one and starts a block at column 0.
 
     >>> splitter = Splitter()
     >>> splitter.feed("# One\\n\\nTwo\\n")
@@ -53,11 +53,11 @@ class Splitter:
     """
 
     def __init__(self) -> None:
-        self.scanned = 0  # lines looked at, by us or by the parser: what a test can count
+        self.scanned = 0  # lines read, here or by the parser; tests count them
         self._lines: list[str] = []  # whole lines of the open block
         self._rest: list[str] = []  # the unfinished line
-        self._known = 0  # the line of the open block up to which structure is settled
-        self._plain = True  # nothing since that line can reach over a blank line
+        self._known = 0  # lines of the open block that the parser need not read again
+        self._plain = True  # no block since those lines can continue after a blank line
         self._after_blank = False
         self._written = False
         self._inside: Callable[[str], bool | None] | None = None
@@ -69,7 +69,7 @@ class Splitter:
         return "".join(self._lines) + "".join(self._rest)
 
     def feed(self, text: str) -> list[str]:
-        """Takes the next piece of text and returns the blocks it finished."""
+        """Take the next piece of text; return the blocks that it finished."""
         head, newline, rest = text.rpartition("\n")
         if not newline:
             self._rest.append(text)
@@ -79,7 +79,7 @@ class Splitter:
         return self._take(whole)
 
     def finish(self) -> list[str]:
-        """Returns what is left as finished blocks; the text is over."""
+        """End the text; return the rest of it as blocks."""
         blocks = self._take("".join(self._rest))
         self._rest = []
         if self._lines:
@@ -112,7 +112,7 @@ class Splitter:
         return self._plain or self._parser_starts_at(line)
 
     def _note(self, line: str) -> None:
-        """Takes a line into the open block."""
+        """Update the state of the open block by a line that was added to it."""
         blank = not line.strip(" \t")
         self._after_blank = blank
         self._written = self._written or not blank
@@ -130,7 +130,7 @@ class Splitter:
             self._plain = True
 
     def _parser_starts_at(self, line: str) -> bool:
-        """Asks the parser whether `line` starts a block, and learns what is open if it does not."""
+        """Ask the parser whether `line` starts a block; if not, note the kind of the open one."""
         open_lines = self._lines[self._known :]
         self.scanned += len(open_lines) + 1
         tokens, _ = parse_blocks(tame("".join(open_lines)) + line, {"cutting": True})
@@ -165,7 +165,7 @@ def _until_maths(opening: MathsOpening, count: int) -> Callable[[str], bool | No
 
 
 def definitions(block: str) -> dict[str, dict[str, str]]:
-    """Returns the link definitions in a block, as `markdown.render` takes them."""
+    """Return the link definitions in a block, by label, as `render` takes them."""
     if "]:" not in block:
         return {}
     found = parse_blocks(tame(block), {})[1].get("references", {})
@@ -175,7 +175,10 @@ def definitions(block: str) -> dict[str, dict[str, str]]:
 
 
 def parse_blocks(source: str, env: dict[str, Any]) -> tuple[list[Token], dict[str, Any]]:
-    """Parses tamed text down to its blocks; text the parser fails on has none."""
+    """Parse tamed text into block tokens; return them and `env`.
+
+    Both are empty if the parser fails.
+    """
     tokens: list[Token] = []
     md = grammar()
     try:
@@ -188,7 +191,7 @@ def parse_blocks(source: str, env: dict[str, Any]) -> tuple[list[Token], dict[st
 
 @lru_cache(maxsize=1)
 def grammar() -> MarkdownIt:
-    """Returns the one parser, imported and built on first use."""
+    """Return the parser, which is imported and built on first use."""
     from markdown_it import MarkdownIt
 
     options: Any = {
@@ -207,7 +210,7 @@ def grammar() -> MarkdownIt:
 
 
 def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Takes what is nested too deeply as source, where markdown-it would drop it."""
+    """Make a code block of blocks that are nested too deeply; markdown-it would drop them."""
     if silent or state.level < DEEPEST_BLOCK:
         return False
     line = start
@@ -220,9 +223,6 @@ def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return True
 
 
-# Signs that lie about the text around them.
-
-
 # Links.
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -232,7 +232,7 @@ _NEVER = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"'`\u2028\u2029]")
 
 
 def allows(address: str) -> bool:
-    """Tells whether a link may point there: http, https, mailto, a fragment, a relative path."""
+    """Return whether a link may have this address: http(s), mailto, a fragment, a relative path."""
     if _NEVER.search(address):
         return False
     if _SCHEME.match(address):
@@ -241,17 +241,21 @@ def allows(address: str) -> bool:
 
 
 def has_scheme(address: str) -> bool:
-    """Tells whether a link leaves the document."""
+    """Return whether an address has a scheme, so that its link leaves the notebook."""
     return bool(_SCHEME.match(address))
 
 
-# Maths. One step function decides where a block ends, for the parser and for the cutter.
+# Maths. `maths_step` decides where a block ends, for the parser and for `Splitter`.
 
 _DELIMITER = re.compile(r"\\\\|\$\$|\\[\[\]]")
 
 
 class MathsOpening(NamedTuple):
-    """A line that opens maths: what closes it, whether the opener stands alone, the rest."""
+    """A line that opens a maths block.
+
+    `closer` ends the block. `alone`: nothing follows the opener on its line. `closed`: the block
+    ends on the same line.
+    """
 
     closer: str
     alone: bool
@@ -259,7 +263,7 @@ class MathsOpening(NamedTuple):
 
 
 def maths_opening(line: str) -> MathsOpening | None:
-    """Returns how a line without indent opens a maths block, or `None` if it does not."""
+    """Return how a line without indent opens a maths block, `None` if it does not."""
     if not line.startswith(("$$", "\\[")):
         return None
     closer = "$$" if line[0] == "$" else "\\]"
@@ -273,7 +277,10 @@ def maths_opening(line: str) -> MathsOpening | None:
 
 
 def maths_step(opening: MathsOpening, line: str, count: int) -> bool | None:
-    """Tells what line number `count` does to open maths: closes it, ends it in vain, or neither."""
+    """Return what a line does to an open maths block; `count` is its number after the opener.
+
+    `True`: the line closes the block. `False`: the block was only text. `None`: it goes on.
+    """
     text = line.strip()
     end = _first_delimiter(text)
     if end is not None:
@@ -312,7 +319,10 @@ def _maths_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _maths_end(state: StateBlock, opening: MathsOpening, start: int, end: int) -> int | None:
-    """Returns the closing line; while cutting, maths still open at the end counts as open."""
+    """Return the line that closes the block, `None` if it is only text.
+
+    While `Splitter` cuts, a block that is still open at the end of the text ends at its last line.
+    """
     for line in range(start + 1, end):
         empty = state.isEmpty(line)
         if not empty and state.sCount[line] < state.blkIndent:

@@ -1,10 +1,10 @@
-"""Markdown of an answer to HTML that is safe inside a trusted output.
+"""The Markdown of an answer as HTML that is safe in a trusted output.
 
-JupyterLab trusts what a kernel emits: a script in `text/html` or `text/markdown` runs with the
-user's server behind it. So the text is parsed here, raw HTML stays text, links are checked
-against a short list of schemes, pictures become links, and maths that could make links or
-attributes is shown as source. Parser and colours are loaded on first use: a kernel that starts
-should not pay for them. `grammar` holds the grammar, this module what becomes of it.
+JupyterLab trusts a kernel's outputs: a script in `text/html` or `text/markdown` can use the
+Jupyter server as the user. So raw HTML stays text, links are checked against a short list of
+schemes, pictures become links, and maths that could make links or attributes is shown as source.
+The parser and pygments are loaded on first use, to keep a kernel's start short. The grammar is in
+`grammar`.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-#: More opening brackets than this in one paragraph cost quadratic time, so it stays unparsed.
+# A paragraph with more opening brackets stays unparsed: markdown-it takes quadratic time on them.
 MOST_BRACKETS = 150
 
-#: Characters of one formula.
+# Characters of one formula.
 LONGEST_MATHS = 5_000
 
-#: Characters of one address found in running text.
+# Characters of one address found in running text.
 LONGEST_ADDRESS = 2_048
 
 
 def render(text: str, *, references: Mapping[str, Any] | None = None) -> str:
-    """Returns safe HTML for Markdown, a fragment that belongs inside `wrap`.
+    """Return Markdown as safe HTML: a fragment to put inside `wrap`.
 
-    `references` are link definitions found elsewhere in the document (see `definitions`). Text
-    that the parser fails on comes back escaped.
+    `references` are link definitions from the rest of the document, as `definitions` returns them.
+    If the parser fails, the text is returned escaped.
     """
     source = tame(text)
     try:
@@ -65,17 +65,14 @@ def render(text: str, *, references: Mapping[str, Any] | None = None) -> str:
 
 
 def wrap(fragment: str, extra_class: str = "") -> str:
-    """Returns a rendered fragment in the element that the stylesheets and MathJax look for."""
+    """Return a rendered fragment in an element whose classes MathJax and stylesheets go by."""
     names = f"hotclaude tex2jax_ignore mathjax_ignore {extra_class}".strip()
     return f'<div class="{escape(names)}">{fragment}</div>'
 
 
 def preload() -> None:
-    """Loads parser and colours, so that the first answer does not wait for them."""
+    """Load the parser and pygments, so that the first answer does not wait for them."""
     render("`warm`\n\n```python\nwarm = 1\n```\n")
-
-
-# Labels and terminal text.
 
 
 # The renderer.
@@ -105,14 +102,14 @@ def _nothing(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str
 
 
 def _quell_brackets(state: StateCore) -> None:
-    """Leaves a paragraph of brackets unparsed, since markdown-it looks for the end of each."""
+    """Leave a paragraph with many brackets unparsed: markdown-it looks for the end of each."""
     for token in state.tokens:
         if token.type == "inline" and token.content.count("[") > MOST_BRACKETS:
             token.type = "text"
 
 
 def _finish(state: StateCore) -> None:
-    """Sets text direction on top-level blocks, ticks task items, makes links of pictures."""
+    """Let each top-level block have its own text direction, tick task items, link pictures."""
     tokens = state.tokens
     for index, token in enumerate(tokens):
         if token.level == 0 and token.nesting == 1:
@@ -141,7 +138,7 @@ def _tick(children: list[Token]) -> None:
 
 
 def _without_images(children: list[Token]) -> list[Token]:
-    """Replaces each picture by a link to it, or by its name where it stands in a link."""
+    """Replace each picture by a link to it; inside a link, by its name."""
     from markdown_it.token import Token
 
     kept: list[Token] = []
@@ -181,7 +178,7 @@ _BARE = re.compile(r"(?<![A-Za-z0-9.+-])(https?|mailto)\Z", re.IGNORECASE)
 
 
 def _bare_address(state: StateInline, silent: bool) -> bool:
-    """Makes a link of `https://…` in running text; looks back and ahead a bounded way only."""
+    """Make a link of a bare `https://…`; look back and ahead a bounded way only."""
     if state.src[state.pos] != ":" or state.linkLevel:
         return False
     scheme = _BARE.search(state.src, max(0, state.pos - 7), state.pos)
@@ -212,8 +209,9 @@ _UNTIL = {
     "$$": re.compile(r"\$\$((?:[^\\$]|\\.|\$(?!\$))+?)\$\$", re.DOTALL),
     "$": re.compile(r"(?<![0-9$])\$(?![\s$])((?:[^\\$`]|\\[^`])+?)(?<!\s)\$(?![0-9$])"),
 }
-#: TeX that makes links or attributes, loads code, or defines names (macros could hide the rest):
-#: MathJax 2's and 3's html, require, action, bbox, unicode, newcommand and mathtools packages.
+# TeX commands that make links or attributes, load code, or define names (a macro could hide one of
+# the others). They are those of MathJax 2 and 3 in the packages html, require, action, bbox,
+# unicode, newcommand and mathtools.
 _FORBIDDEN = re.compile(
     r"\\(?:href|url|html[A-Za-z]*|class|cssId|style|data|attr|mmlToken|require|autoload|load\w*"
     r"|unicode|U|bbox|includegraphics|img|toggle|mathtip|texttip|Tip\w*|begingroup\w*|endgroup"
@@ -264,6 +262,3 @@ def _maths(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
 def _holds_delimiter(tex: str) -> bool:
     bare = tex.replace("\\\\", "")
     return any(mark in bare for mark in ("\\(", "\\)", "\\[", "\\]"))
-
-
-# Fences, in the classes that jupyterlab_pygments' stylesheet colours in light and dark.

@@ -31,7 +31,7 @@ def sweep(store: Store) -> int:
     """
     ended = 0
     for process in store.orphans():
-        if _is(process.pid, process.started, process.token):
+        if _is_same(process.pid, process.started, process.token):
             ended += 1
         end_all(process.token)
         if process.file:
@@ -51,7 +51,7 @@ def end_all(token: str) -> None:
             with contextlib.suppress(OSError):
                 os.kill(pid, signum)
         deadline = time.monotonic() + GRACE_S
-        while any(_is(pid, began, token) for pid, began in found.items()):
+        while any(_is_same(pid, began, token) for pid, began in found.items()):
             if time.monotonic() > deadline:
                 break
             time.sleep(LOOK_S)
@@ -70,7 +70,7 @@ def carriers(token: str) -> dict[int, int]:
     return {pid: started(pid) for pid in pids if pid != os.getpid() and _carries(pid, token)}
 
 
-def _is(pid: int, began: int, token: str) -> bool:
+def _is_same(pid: int, began: int, token: str) -> bool:
     return started(pid) == began and _carries(pid, token)
 
 

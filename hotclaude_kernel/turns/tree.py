@@ -187,6 +187,7 @@ class Branches:
         return [node.id for node in self.view().nodes if node.id not in held | parents]
 
     def _new_to(self, at: str | None, held: set[str]) -> Iterable[Node]:
+        """Yield the turns from `at` back to the first one that is in `held`, without that one."""
         while at is not None and at not in held:
             node = self.nodes[at]
             yield node

@@ -1,6 +1,7 @@
-"""`python -m hotclaude_kernel`: one kernel. The claude process starts before ipykernel is imported.
+"""`python -m hotclaude_kernel`: run one kernel.
 
-Both take some 0.4 s to be ready; side by side they take that once.
+The claude process is started before ipykernel is imported. Each needs about 0.4 s; started this
+way, the two waits overlap.
 """
 
 from __future__ import annotations

@@ -1,35 +1,35 @@
-"""What can go wrong, as one tree.
+"""The errors of hotclaude, as one tree.
 
 ```
 HotClaudeError
-├── TransportError        the process, or the way to it
-│   ├── ClaudeNotFound    no binary
-│   ├── ClaudeUnusable    a binary that can't serve: wrong version, refuses its flags
-│   ├── ProcessDied       it ended, with what it last said on stderr
-│   └── ControlError      a control request was refused
-├── TurnError             a turn that did not finish
-│   ├── ApiError          the API said no; `status` tells which
-│   │   └── NotLoggedIn   no credential, or a refused one
-│   ├── PromptTooLong     larger than the context window
-│   ├── Interrupted       the user stopped it
-│   └── Crashed           the process died in the middle
-├── ConversationLost      it can't be resumed; nothing was sent
-├── ReplayMiss            it is not in the record, and may not be asked
-├── BudgetReached         it would cost more than was granted; nothing was sent
+├── TransportError        the claude process, or the connection to it, failed
+│   ├── ClaudeNotFound    no claude binary
+│   ├── ClaudeUnusable    a binary that can't serve a notebook: too old, or it can't be started
+│   ├── ProcessDied       the process ended; `stderr` is its last output
+│   └── ControlError      the process refused a control request
+├── TurnError             the turn did not finish
+│   ├── ApiError          the API failed or refused; `status` is the HTTP status
+│   │   └── NotLoggedIn   no credential, or the API refused it
+│   ├── PromptTooLong     the prompt does not fit the context window
+│   ├── Interrupted       the user stopped the turn
+│   └── Crashed           the process died during the turn
+├── ConversationLost      the conversation can't be resumed; nothing was sent
+├── ReplayMiss            the turn is not recorded, and the mode forbids asking; nothing was sent
+├── BudgetReached         the turn would go over the budget; nothing was sent
 ├── StoreError            the record can't be read or written
-│   └── StoreTooNew       a newer hotclaude wrote it
-└── UsageError            a line of the cell that can't be followed
+│   └── StoreTooNew       a newer hotclaude wrote the record
+└── UsageError            the user asked for something that can't be done
 ```
 
-An error carries one line that says what happened and one that says what to do next.
-Both reach the user as they stand; a traceback never does.
+An error has one line that says what happened and one that says what to do next.
+The user is shown both lines unchanged, and never a traceback.
 """
 
 from __future__ import annotations
 
 
 class HotClaudeError(Exception):
-    """Anything the user is told about: `message` is what happened, `hint` the next step."""
+    """Any error that the user is shown: `message` is what happened, `hint` the next step."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ def _rebuild(cls: type[HotClaudeError], state: dict[str, object]) -> HotClaudeEr
 
 
 class TransportError(HotClaudeError):
-    """The process, or the way to it, failed."""
+    """The claude process, or the connection to it, failed."""
 
 
 class ClaudeNotFound(TransportError):
@@ -56,11 +56,15 @@ class ClaudeNotFound(TransportError):
 
 
 class ClaudeUnusable(TransportError):
-    """The binary started but can't serve a notebook."""
+    """The binary can't serve a notebook: it is too old, or it can't be started."""
 
 
 class ProcessDied(TransportError):
-    """The process ended. `returncode` is negative for a signal."""
+    """The process ended.
+
+    `returncode` is minus the signal's number if a signal ended it, `None` if it is unknown.
+    `stderr` is the last that the process wrote there.
+    """
 
     def __init__(
         self, message: str, *, hint: str = "", returncode: int | None = None, stderr: str = ""
@@ -71,7 +75,7 @@ class ProcessDied(TransportError):
 
 
 class ControlError(TransportError):
-    """The process refused a control request, or does not know it."""
+    """The process refused a control request, does not know it, or did not answer in time."""
 
 
 class TurnError(HotClaudeError):
@@ -79,7 +83,7 @@ class TurnError(HotClaudeError):
 
 
 class ApiError(TurnError):
-    """The API refused or failed; `status` is its HTTP status, `None` if it was not reached."""
+    """The API failed or refused; `status` is the HTTP status, `None` if it was not reached."""
 
     def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -87,11 +91,11 @@ class ApiError(TurnError):
 
 
 class NotLoggedIn(ApiError):
-    """There is no credential, or it was refused."""
+    """The user has no credential, or the API refused it."""
 
 
 class PromptTooLong(TurnError):
-    """The prompt, with what stands before it, does not fit the context window."""
+    """The prompt, with the turns before it, does not fit the context window."""
 
 
 class Interrupted(TurnError):
@@ -99,7 +103,7 @@ class Interrupted(TurnError):
 
 
 class Crashed(TurnError):
-    """The process died in the middle of the turn."""
+    """The process died during the turn."""
 
 
 class ConversationLost(HotClaudeError):
@@ -107,9 +111,9 @@ class ConversationLost(HotClaudeError):
 
 
 class ReplayMiss(HotClaudeError):
-    """The turn is not in the record, and the mode forbids to ask. Nothing was sent.
+    """The turn is not in the record, and the mode forbids asking it. Nothing was sent.
 
-    `details` are lines that tell in what it differs from what is recorded.
+    `details` are lines that show how the turn differs from the nearest recorded one.
     """
 
     def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
@@ -118,7 +122,7 @@ class ReplayMiss(HotClaudeError):
 
 
 class BudgetReached(HotClaudeError):
-    """The turn would go over what `%budget` grants. Nothing was sent."""
+    """The turn would go over the limit that `%budget` set. Nothing was sent."""
 
 
 class StoreError(HotClaudeError):
@@ -126,8 +130,8 @@ class StoreError(HotClaudeError):
 
 
 class StoreTooNew(StoreError):
-    """A newer hotclaude wrote the record; it is left as it is."""
+    """A newer hotclaude wrote the record. It is neither read nor changed."""
 
 
 class UsageError(HotClaudeError):
-    """A setting line of the cell that can't be followed."""
+    """The user asked for something that can't be done: an unknown branch, a refused setting."""

@@ -1,7 +1,7 @@
-"""Events: what the program reads of the frames that a process sends.
+"""Events: the parsed form of the frames that a claude process sends.
 
-`parsing` makes them of frames, and skips the frames that it does not know: the binary gains frame
-types with every release, and none of them may stop a turn.
+`parsing` turns frames into events. It skips unknown frames: each release of the binary adds frame
+types, and none of them may stop a turn.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class BlockStarted(Struct, frozen=True, kw_only=True):
 
 
 class Delta(Struct, frozen=True, kw_only=True):
-    """A piece of a content block, a preview only: the `Block` is the truth."""
+    """A streamed piece of a content block: a preview. The `Block` that follows holds all of it."""
 
     index: int
     kind: str
@@ -54,10 +54,11 @@ class MessageStopped(Struct, frozen=True, kw_only=True):
 
 
 class Block(Struct, frozen=True, kw_only=True):
-    """A content block as it is in the transcript, whole. `model` is the one that wrote it.
+    """A complete content block, as the transcript has it.
 
-    `parent` names the tool use of a subagent's block. `error` is set, and the text is an error
-    message of the binary's own, where the API failed.
+    `model` is the one that wrote it. In a subagent's block, `parent` is the id of the tool use
+    that started the subagent. If the API failed, `error` is set and the text is an error message
+    of the binary.
     """
 
     uuid: str
@@ -78,10 +79,10 @@ class Block(Struct, frozen=True, kw_only=True):
 
 
 class ToolResult(Struct, frozen=True, kw_only=True):
-    """What a tool returned.
+    """The result of a tool use.
 
-    `detail` is the binary's structured form of it, where there is one; `pictures` are pairs of
-    media type and base64.
+    `detail` is the binary's structured form of the result, `None` if it has none. `pictures` are
+    pairs of media type and base64 data.
     """
 
     uuid: str
@@ -94,7 +95,10 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
 
 class Retry(Struct, frozen=True, kw_only=True):
-    """The API failed and is asked again in `delay_s`. What was streamed of the answer is void."""
+    """The API failed and is asked again in `delay_s` seconds. The text streamed so far is void.
+
+    `status` is the HTTP status, `None` if the API was not reached.
+    """
 
     attempt: int
     max_retries: int
@@ -104,9 +108,9 @@ class Retry(Struct, frozen=True, kw_only=True):
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """Something the binary tells its user: a fallback model, a compaction, a warning.
+    """A message of the binary to its user: a fallback model, a compaction, a warning.
 
-    `tool_use_id` is the call that a task's end belongs to.
+    For the end of a task, `tool_use_id` is the tool use that started the task.
     """
 
     kind: str
@@ -121,20 +125,23 @@ class StateChanged(Struct, frozen=True, kw_only=True):
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """What the user decided on a tool use. It is ours; the process sends no such frame."""
+    """The user's decision on a tool use. hotclaude makes it; the process sends no such frame."""
 
     tool_use_id: str
     decision: str
 
 
 class ModeChanged(Struct, frozen=True, kw_only=True):
-    """The permission mode is another one: a plan was approved, or it was set."""
+    """The permission mode changed: the user approved a plan, or a mode was set."""
 
     mode: str
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens and list price of one turn, all its requests and subagents together."""
+    """Tokens of one turn, and its list price in US dollars, as claude reports them.
+
+    They are sums over all requests of the turn, subagents included. `context_window` is in tokens.
+    """
 
     input_tokens: int = 0
     cache_read_tokens: int = 0
@@ -145,12 +152,12 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     @property
     def prompt_tokens(self) -> int:
-        """Everything that was read, cached or not."""
+        """The tokens that the model read: uncached, from the cache, and written to the cache."""
         return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """The end of a turn. `terminal_reason` decides, not `is_error`: an abort can say success."""
+    """The end of a turn. Judge it by `terminal_reason`: an aborted turn can report success."""
 
     session_id: str
     subtype: str

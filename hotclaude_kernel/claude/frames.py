@@ -1,7 +1,7 @@
 """Stream-json frames: bytes to frames, frames to bytes, and the frames that we write.
 
-The process speaks one JSON object a line. A *frame* is that object as it came; an *event* is the
-view of it that the rest of the program uses (see `events`).
+The process writes and reads one JSON object a line. A *frame* is such an object, unchanged; an
+*event* is its parsed form, which the rest of the program uses (see `events`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ DECIDED = "hotclaude_decided"  # a frame of ours, in recordings: what the user d
 class LineFramer:
     """Cuts a byte stream into lines, whatever their length.
 
-    Only `\\n` ends a line: the binary escapes every other line separator. The open rest is kept as
-    a list of chunks and joined once, so that a line of many megabytes costs what it weighs.
+    Only `\\n` ends a line: the binary escapes every other line separator. The unfinished line is
+    kept as a list of chunks and joined once, so the time to read a line grows with its length and
+    not with the square of it.
     """
 
     def __init__(self) -> None:
@@ -44,11 +45,11 @@ class LineFramer:
 
 
 def loads(line: bytes) -> Frame | None:
-    """Return the object on `line`, or `None` if there is none (noise on stdout is not fatal)."""
+    """Return the JSON object on `line`, `None` if it holds none (noise on stdout is not fatal)."""
     try:
         value = orjson.loads(line) if orjson else json.loads(line)
     except ValueError:
-        # orjson refuses lone surrogates, which a delta that splits an emoji does hold.
+        # orjson refuses a lone surrogate, and a delta that splits an emoji holds one.
         try:
             value = json.loads(line)
         except ValueError:
@@ -62,7 +63,7 @@ def dumps(frame: Mapping[str, Any]) -> bytes:
 
 
 def whole(text: str) -> str:
-    """Return `text` with surrogate pairs joined and lone ones replaced; most text has none."""
+    """Return `text` as UTF-8 can encode it: surrogate pairs joined, lone surrogates replaced."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -81,7 +82,7 @@ class UserMessage(TypedDict):
 
 
 class UserFrame(TypedDict):
-    """One prompt. A `uuid` that was used before is dropped without a result: mint a new one."""
+    """One prompt. Its `uuid` must be new: the process drops a known one without a result."""
 
     type: str
     message: UserMessage
@@ -108,12 +109,12 @@ def request_frame(request_id: str, subtype: str, fields: Mapping[str, Any]) -> F
 
 
 def response_frame(request_id: str, response: Mapping[str, Any]) -> Frame:
-    """Return our answer to a control request of theirs."""
+    """Return our answer to a control request of the process."""
     body = {"subtype": "success", "request_id": request_id, "response": response}
     return {"type": "control_response", "response": body}
 
 
 def refusal_frame(request_id: str, error: str) -> Frame:
-    """Return the answer to a control request that we can't serve."""
+    """Return our refusal of a control request of the process."""
     body = {"subtype": "error", "request_id": request_id, "error": error}
     return {"type": "control_response", "response": body}

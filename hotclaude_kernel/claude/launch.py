@@ -1,6 +1,6 @@
-"""Finding the `claude` binary and starting it, with the standard library's lightest modules.
+"""Find the `claude` binary and start it, with the standard library's lightest modules.
 
-A kernel starts the process before it imports anything heavy; what is imported here delays that.
+A kernel starts the process before it imports anything heavy, so each import here delays the start.
 """
 
 from __future__ import annotations
@@ -29,31 +29,32 @@ BASE_ARGV = (
     "--permission-prompt-tool",
     "stdio",
 )
-# What `Settings().argv()` returns; a test holds the two together.
+# Equal to `Settings().argv()`, as a test checks; importing `Settings` here would be slow.
 DEFAULT_FLAGS = ("--permission-mode", "default", "--thinking-display", "summarized")
 
-# What a process needs to serve a notebook, unless the user's environment says otherwise.
+# Defaults for the process. The user's environment overrides them.
 PROCESS_ENV = {
     "CLAUDE_CODE_STARTUP_FAILURE_RESULTS": "1",  # a refused start says why
     "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true",
     "CLAUDE_CODE_MAX_RETRIES": "4",  # about 9 s to failure; the binary's own 10 take three minutes
     "DISABLE_AUTOUPDATER": "1",
 }
-# What the kernel can't do without, whatever the environment says.
+# The kernel depends on these. They override the user's environment.
 REQUIRED_ENV = {
     "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # `idle` ends a turn
-    # A turn's work ends within the turn: what came later would stand in another cell's answer.
+    # The output of a task that outlived its turn would be shown in another cell's answer.
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
 }
-# Set by a surrounding Claude Code session; with them the process would think it is inside it.
+# A surrounding Claude Code session sets these. They are removed, because the process would take
+# itself for a part of that session.
 FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
 
 
 class Prespawned:
-    """A process that was started before anyone asked, and how it was started.
+    """A claude process that is started before the first cell runs, and the arguments it got.
 
-    `node` is the recorded turn that it goes on from, `file` the transcript made for it; a new
-    conversation has neither.
+    `node` is the recorded turn after which it resumes, `file` the transcript written for it. For a
+    new conversation `node` is `None` and `file` is empty.
     """
 
     def __init__(
@@ -83,16 +84,16 @@ def new_id() -> str:
 
 
 def new_token() -> str:
-    """Return what tells a process and its children from every other, in their environment."""
+    """Return a random value for `TOKEN_ENV`, which marks a process and all its children."""
     return os.urandom(16).hex()
 
 
 def start_process(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the process in a session of its own, to end with us.
+    """Start the process in a session of its own. On Linux it gets SIGTERM when the kernel dies.
 
-    Jupyter interrupts the kernel's whole process group, and SIGINT ends `claude`: hence the
-    session. Call it from the main thread: Linux sends the parent-death signal when the *thread*
-    that started the process ends.
+    The session keeps Jupyter's interrupt away: Jupyter sends SIGINT to the kernel's whole process
+    group, and SIGINT ends `claude`. Call this on the main thread: Linux sends the parent-death
+    signal when the *thread* that started the process ends.
     """
     return subprocess.Popen(
         argv,
@@ -108,9 +109,9 @@ def start_process(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> subp
 
 
 def _parent_death_signal() -> Any:
-    """Return what the child calls before it becomes `claude`; `None` where there is no such signal.
+    """Return the `preexec_fn` that requests a parent-death signal; `None` if not on Linux.
 
-    SIGTERM rather than SIGKILL: on it `claude` also ends the commands it has running.
+    The signal is SIGTERM, not SIGKILL: on SIGTERM `claude` also ends the commands it is running.
     """
     if sys.platform != "linux":
         return None
@@ -122,7 +123,10 @@ def _parent_death_signal() -> Any:
 
 
 def process_env(environ: Mapping[str, str], token: str = "") -> dict[str, str]:
-    """Return the environment of the process: the user's, ours below and above, without foreign."""
+    """Return the environment of the process.
+
+    `environ` overrides `PROCESS_ENV`, `REQUIRED_ENV` overrides both, `FOREIGN_ENV` is removed.
+    """
     env = {**PROCESS_ENV, **environ, **REQUIRED_ENV, TOKEN_ENV: token}
     for name in FOREIGN_ENV:
         env.pop(name, None)
@@ -132,8 +136,8 @@ def process_env(environ: Mapping[str, str], token: str = "") -> dict[str, str]:
 def find_claude(named: str = "") -> str:
     """Return the binary: the named one, `HOTCLAUDE_CLI`, `claude` on PATH, or the bundled one.
 
-    The bundled one lies in the wheel of claude-agent-sdk, which is located but not imported
-    (importing it costs 1.8 s and 65 MB).
+    The bundled one is in the wheel of claude-agent-sdk, which is located but not imported
+    (importing it costs 1.8 s and 65 MB). Raises `ClaudeNotFound`.
     """
     named = named or os.environ.get("HOTCLAUDE_CLI", "")
     if named:
@@ -155,13 +159,13 @@ def find_claude(named: str = "") -> str:
 
 
 def _which(name: str) -> str | None:
-    """`shutil.which` without `shutil`, which takes 8 ms to import."""
+    """Do as `shutil.which` does, without `shutil`, which takes 8 ms to import."""
     folders = [""] if os.sep in name else os.get_exec_path()
     paths = (os.path.join(folder, name) for folder in folders)
     return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
 
 def _bundled_claude() -> str | None:
-    # A plain look along sys.path: importlib.util would do the same and import more.
+    # importlib.util would search sys.path in the same way, but import more.
     paths = (os.path.join(folder, "claude_agent_sdk", "_bundled", "claude") for folder in sys.path)
     return next(filter(os.path.isfile, paths), None)

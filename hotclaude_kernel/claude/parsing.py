@@ -1,4 +1,4 @@
-"""Frames into events. What is not known is skipped: it may not stop a turn."""
+"""Parse frames into events. Unknown frames are skipped: they must not stop a turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 def parse(frame: Frame) -> list[Event]:
-    """Return the events in `frame`; none for a frame that says nothing to us."""
+    """Return the events in `frame`, an empty list for a frame of an unknown or unused type.
+
+    A frame of a known type and unknown shape raises `KeyError`, `TypeError`, `ValueError` or
+    `AttributeError`.
+    """
     match frame.get("type"):
         case "stream_event":
             return _stream_events(frame)
@@ -51,7 +55,7 @@ def parse(frame: Frame) -> list[Event]:
 
 
 def _rate_limit(info: Frame) -> list[Event]:
-    """A subscription's limit is told at every turn; it interests where it is near or reached."""
+    """Return a notice if a subscription's limit is near or reached; each turn reports the limit."""
     status = info.get("status")
     if status in (None, "allowed"):
         return []
@@ -139,7 +143,7 @@ def _pictures(content: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _result_text(content: Any) -> str:
-    """A tool result is a string or a list of blocks; an image is named, not shown, as text."""
+    """Return the text of a tool result: a string, or a list of blocks; an image as `[image]`."""
     if isinstance(content, list):
         return "\n".join(block.get("text") or f"[{block.get('type')}]" for block in content)
     return content if isinstance(content, str) else ""
@@ -206,7 +210,7 @@ def _result(frame: Frame) -> Result:
 
 
 def _usage(models: Mapping[str, Frame]) -> Usage:
-    """Sum what each model used in this turn; the window is the largest (the main loop's)."""
+    """Sum the models' usage in this turn. The context window is the largest: the main loop's."""
     used = list(models.values())
     windows = [model["contextWindow"] for model in used if model.get("contextWindow")]
     return Usage(

@@ -44,7 +44,7 @@ class PermissionRequest(Struct, frozen=True, kw_only=True):
 
 
 class Greeting(Struct, frozen=True, kw_only=True):
-    """What the process says of itself at `initialize`."""
+    """The process's answer to `initialize`: its version, models, commands and account."""
 
     version: str
     models: tuple[Frame, ...] = ()
@@ -55,14 +55,14 @@ class Greeting(Struct, frozen=True, kw_only=True):
 
 
 async def deny(request: PermissionRequest) -> Frame:
-    """Answer a permission request where nobody can be asked."""
+    """Deny a permission request, because no user can be asked."""
     return {"behavior": "deny", "message": f"{request.tool_name} is not permitted here."}
 
 
 class Session:
     """A conversation on a transport. One turn at a time; control requests at any time.
 
-    `permit` answers the process's permission requests; it may be exchanged between turns.
+    `permit` answers the process's permission requests; it may be replaced between turns.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class Session:
         self.greeting: Greeting | None = None
         self.session_id = ""
         self.last_frame = time.monotonic()
-        self.stray: list[Event] = []  # what came while no turn was running
-        self.tape: Callable[[Frame], None] | None = None  # hears each frame of the running turn
+        self.stray: list[Event] = []  # events that came while no turn was running
+        self.tape: Callable[[Frame], None] | None = None  # called with each frame of the turn
         self._transport = transport
         self._numbers = itertools.count(1)
         self._answers: dict[str, asyncio.Future[Frame]] = {}
@@ -95,7 +95,7 @@ class Session:
 
     @property
     def alive(self) -> bool:
-        """Whether the process can still be asked."""
+        """Whether the process is running, so that prompts can be sent."""
         return self._alive
 
     @property
@@ -106,7 +106,8 @@ class Session:
     async def start(self) -> Greeting:
         """Open the transport and greet the process.
 
-        Raises `ProcessDied` if it ends at once and `ClaudeUnusable` if it is not what we need.
+        Raises `ProcessDied` if the process ends at once, and `ClaudeUnusable` if it is too old or
+        refuses `initialize`.
         """
         await self._transport.open()
         self._alive = True
@@ -125,13 +126,14 @@ class Session:
     async def send(self, content: str | list[Frame], uuid: str) -> AsyncIterator[Event]:
         """Ask `content` and yield the turn's events; the last one is its `Result`.
 
-        The turn is over when the process is idle again. Raises `ProcessDied` if it ends before.
+        The turn is over when the process is idle again. Raises `ProcessDied` if the process ends
+        before that.
         """
         if not self._alive:
             raise self._transport.death()
         self._turn_uuid = uuid
         self._idle.clear()
-        self._events = asyncio.Queue()  # whatever an abandoned turn left is not this turn's
+        self._events = asyncio.Queue()  # drops the events that an abandoned turn left
         try:
             self._transport.write(frames.user_frame(content, uuid))
             async for event in self._turn_events(uuid):
@@ -145,7 +147,7 @@ class Session:
         await self._idle.wait()
 
     def take_stray(self) -> list[Event]:
-        """Return, once, what came while no turn was running."""
+        """Return the events that came while no turn was running, and forget them."""
         stray, self.stray = self.stray, []
         return stray
 
@@ -161,26 +163,27 @@ class Session:
             yield event
 
     async def _until_idle(self) -> None:
-        """Wait for the state that ends the turn; what else comes then belongs to no turn."""
+        """Wait for the `idle` state that ends the turn. Other events until then are stray."""
         try:
             async with asyncio.timeout(IDLE_S):
                 while (event := await self._events.get()) is not None:
                     if isinstance(event, StateChanged) and event.state == "idle":
                         return
                     self.stray.append(event)
-                self._events.put_nowait(None)  # it died: the next to read must learn it too
+                self._events.put_nowait(None)  # the process died: tell the next reader too
         except TimeoutError:
             log.debug("no idle after the result")
 
     async def interrupt(self) -> None:
-        """Stop the running turn. Its `Result` then comes as an aborted one."""
+        """Stop the running turn. Its `Result` then says that it was aborted."""
         await self.control("interrupt", cancel_queued=True)
 
     async def rewind(self, target_uuid: str, last_uuid: str, *, absent_too: bool = False) -> bool:
-        """Cut the conversation just before a prompt; `last_uuid` is its newest prompt.
+        """Remove the prompt `target_uuid` and all that follows it from the process's history.
 
-        Return whether it was cut; an older binary does not know the request. With `absent_too` a
-        prompt that never came into the history counts as out of it.
+        `last_uuid` is the newest prompt in the history. Return whether the prompt was removed; an
+        older binary does not know the request. With `absent_too`, a prompt that never entered the
+        history also counts as removed.
         """
         try:
             answer = await self.control(
@@ -200,7 +203,11 @@ class Session:
         return False
 
     async def control(self, subtype: str, *, timeout_s: float = CONTROL_S, **fields: Any) -> Frame:
-        """Send a control request and return its answer; `ControlError` if it is refused."""
+        """Send a control request and return its answer.
+
+        Raises `ControlError` if the process refuses it or does not answer within `timeout_s`
+        seconds, `ProcessDied` if the process has ended.
+        """
         if not self._alive:
             raise self._transport.death()
         request_id = f"hotclaude-{next(self._numbers)}"
@@ -216,7 +223,7 @@ class Session:
             self._answers.pop(request_id, None)
 
     async def close(self, *, now: bool = False) -> None:
-        """End the process; bounded, idempotent. A running turn is cut short."""
+        """End the process, in bounded time; a second call is harmless. A running turn is cut."""
         await self._transport.close(now=now or self.busy)
         if self._reading:
             self._reading.cancel()
@@ -233,7 +240,7 @@ class Session:
             self._end()
 
     def _end(self) -> None:
-        """Tell everyone who waits that nothing more will come."""
+        """Tell all waiting requests and the running turn that the process has ended."""
         self._alive = False
         for answer in self._answers.values():
             if not answer.done():
@@ -285,7 +292,7 @@ class Session:
         task.add_done_callback(lambda _: self._asked.pop(request_id, None))
 
     async def _answer(self, request_id: str, request: Frame) -> None:
-        """Answer a request of theirs: an unanswered one would block the turn for ever."""
+        """Answer a control request of the process; without an answer the turn waits for ever."""
         subtype = request.get("subtype")
         if subtype != "can_use_tool":
             error = f"hotclaude does not serve {subtype}"
@@ -293,7 +300,7 @@ class Session:
             return
         try:
             decision = await self.permit(_permission_request(request))
-        except Exception as error:  # whatever the asking did, the process must get an answer
+        except Exception as error:  # whatever `permit` raised, the process needs an answer
             log.exception("the permission question failed")
             self._transport.write(frames.refusal_frame(request_id, str(error)))
             return

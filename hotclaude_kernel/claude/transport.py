@@ -1,7 +1,6 @@
 """The one seam to the `claude` process: frames in, frames out, a bounded end.
 
-The process is started by `launch`, possibly before there was an event loop; `ProcessTransport`
-takes it over.
+`launch` starts the process, possibly before an event loop exists; `ProcessTransport` takes it over.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
 
     from .frames import Frame
 
-STEP_S = 2.0  # how long each step of the close ladder may take
-NOW_S = 1.0  # ... where it must be over before Jupyter kills the kernel, which it does after 2.5 s
+STEP_S = 2.0  # how long each step of `close` (EOF, SIGTERM, SIGKILL) may take
+NOW_S = 1.0  # ... with `now`, which has two steps: Jupyter kills the kernel after 2.5 s
 READ_SIZE = 1 << 18
 STDERR_KEPT = 1 << 16
 
 
 class Transport(Protocol):
-    """What a session needs of the far side."""
+    """The connection to a process, as `Session` needs it."""
 
     @property
     def pid(self) -> int | None:
-        """The process id, `None` where there is no process."""
+        """The process id, `None` if the far side is no process."""
 
     async def open(self) -> None:
-        """Be ready to read and write."""
+        """Make ready to read and write."""
 
     async def read(self) -> list[Frame]:
         """Return the next frames, at least one; an empty list at the end."""
@@ -47,16 +46,19 @@ class Transport(Protocol):
         """Send one frame."""
 
     def death(self) -> ProcessDied:
-        """Say how the far side ended."""
+        """Return the error that says how the far side ended."""
 
     async def close(self, *, now: bool = False) -> None:
-        """End it; `now` skips the wait for a turn that is still running. Bounded, idempotent."""
+        """End the far side, in bounded time; a second call is harmless.
+
+        `now` does not wait for a turn that is still running.
+        """
 
 
 def spawn(argv: Sequence[str], cwd: str, token: str = "") -> subprocess.Popen[bytes]:
     """Start a process (see `launch.start_process`), on the main thread only.
 
-    Raises `ClaudeUnusable` if it can't be started.
+    Raises `ClaudeUnusable` if it can't be started, `RuntimeError` on another thread.
     """
     if threading.current_thread() is not threading.main_thread():
         # The process would get its parent-death signal when this thread ends.
@@ -76,7 +78,7 @@ def spawn(argv: Sequence[str], cwd: str, token: str = "") -> subprocess.Popen[by
 
 
 class ProcessTransport:
-    """A `claude` process on three pipes."""
+    """A `claude` process, connected by its stdin, stdout and stderr."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -129,7 +131,7 @@ class ProcessTransport:
             del self._stderr[:-STDERR_KEPT]
 
     async def read(self) -> list[Frame]:
-        """Return the frames that came since the last call; wait for one if there is none."""
+        """Return the frames that came since the last call; wait if none did."""
         while chunk := await self._stdout.read(READ_SIZE):
             lines = self._framer.feed(chunk)
             frames = [frame for line in lines if (frame := loads(line)) is not None]
@@ -140,12 +142,12 @@ class ProcessTransport:
         return []
 
     def write(self, frame: Mapping[str, Any]) -> None:
-        """Send one frame; a process that is gone is noticed by the reader, not here."""
+        """Send one frame. It is lost if the process has ended; the reader notices that end."""
         if self._stdin is not None and not self._stdin.is_closing():
             self._stdin.write(dumps(frame))
 
     def death(self) -> ProcessDied:
-        """Say how the process ended, with the last line it wrote to stderr."""
+        """Return the error that says how the process ended, with the last line of its stderr."""
         stderr = self._stderr.decode("utf-8", "replace").strip()
         returncode = self._process.poll()
         how = "ended" if returncode is None else _exit_text(returncode)
@@ -159,8 +161,8 @@ class ProcessTransport:
     async def close(self, *, now: bool = False) -> None:
         """End the process: EOF, then SIGTERM, then SIGKILL. `now` begins with SIGTERM.
 
-        At EOF it finishes a running turn first, tools included; so a turn that nobody will read
-        is ended with SIGTERM, which also ends its commands.
+        At EOF `claude` first finishes a running turn, tools included. `now` is for a turn that
+        nobody will read: SIGTERM ends the turn and its commands.
         """
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close(now=now))
@@ -190,7 +192,7 @@ def _exit_text(returncode: int) -> str:
 
 
 def kill_unadopted(process: subprocess.Popen[bytes]) -> None:
-    """End a process that no transport took over."""
+    """Kill a process that no transport took over."""
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):

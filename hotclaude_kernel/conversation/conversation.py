@@ -1,9 +1,9 @@
 """The conversation of a notebook: each prompt is asked at a place in its tree, or replayed there.
 
-A cell that has a turn already is asked again in its place: the conversation is rewound to just
-before it, and what followed stays as a branch (see `position`). Processes come and go under it
-(see `pool`). A turn that did not finish is in no history, and nothing is started afresh without a
-word.
+If a cell that has a turn is run again, the conversation is rewound to before that turn, and the old
+turns stay as a branch (see `position`). Processes are started and ended meanwhile (see `pool`). A
+turn that did not finish does not stay in the history. If the conversation is resumed in a new
+process or rewound, a notice says so.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from .position import Asking
     from .replay import Replay
 
-KEPT_TURNS = 30  # of which the events stay in memory; the record has those of all
+KEPT_TURNS = 30  # how many turns keep their events in memory; the record has those of all
 
 
 class Conversation:
-    """Turns of one notebook's conversation, asked of one process at a time.
+    """The turns of one notebook, asked one at a time.
 
-    `turns` are those of this kernel's life. `mode` says when a turn is replayed and when it is
-    recorded, `pace` at which a recorded one is played. `permit` answers the permission requests of
-    the turn that is running. `stall_timeout_s` bounds how long the API may be silent while it owes
-    an answer.
+    `turns` are those that this kernel asked or replayed. `mode` (one of `MODES`) says when a turn
+    is replayed and when it is recorded. `pace` (one of `PACES`) says how fast a replay is shown.
+    `permit` answers the permission requests of the running turn. `stall_timeout_s` is how many
+    seconds the API may be silent while it owes an answer.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class Conversation:
         self.tools: tuple[str, ...] = ()
         self._asking: Live | Replay | None = None
         self._met: Warm | None = None  # the process that was leased last
-        self._half: Turn | None = None  # a turn that was lost with its process
+        self._lost: Turn | None = None  # a turn whose process ended during it, still to be told
 
     @property
     def branches(self) -> Branches:
-        """The tree, and where in it the conversation stands."""
+        """The tree, and the conversation's position in it."""
         return self.record.branches
 
     @property
@@ -94,7 +94,7 @@ class Conversation:
 
     @property
     def place(self) -> Place:
-        """Where a process is wanted for the next turn."""
+        """The place at which the next turn needs a process."""
         return self.position.place
 
     # --- asking ------------------------------------------------------------------------------
@@ -109,13 +109,12 @@ class Conversation:
     ) -> Turn:
         """Ask `prompt`, hand each event of its turn to `show`, and return the finished turn.
 
-        A turn that is in the record is replayed, unless it is to be asked `again`. `placed` is
-        called with whether it is live once it is known where it stands; `take_notices` then has
-        what that left.
+        A recorded turn is replayed, unless `again` is set. `placed` is called once the turn's
+        position is known, with whether the turn is live; by then `take_notices` has the notices of
+        a rewind.
 
-        Raises a `TurnError` where the turn did not finish; what was shown until then stays.
-        Raises `ReplayMiss`, `BudgetReached`, `TransportError` or `ConversationLost` where nothing
-        was sent.
+        Raises a `TurnError` if the turn did not finish; the events shown until then stay. Raises
+        `ReplayMiss`, `BudgetReached`, `TransportError` or `ConversationLost` if nothing was sent.
         """
         self.recognise(prompt.cell_id)
         asking = self.position.asked(prompt)
@@ -167,7 +166,7 @@ class Conversation:
         return turn
 
     def _follow(self, turn: Turn) -> None:
-        """Go where a live turn leads: onto it, or on without it in a new process."""
+        """Record a live turn and move to it; if its process ended, start one without the turn."""
         if turn.status == "running":
             self.turns.remove(turn)  # nothing was sent
             return
@@ -178,7 +177,7 @@ class Conversation:
             self.position.new = False
         self.pool.home = self.place
         if turn.lost:
-            self._half = turn
+            self._lost = turn
             self.warm()
 
     def _noting(self, show: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -199,15 +198,15 @@ class Conversation:
     # --- replaying -------------------------------------------------------------------------------
 
     def _recorded(self, prompt: Prompt, asking: Asking, *, again: bool) -> str | None:
-        """Return the recorded turn that answers a prompt, `None` if it is to be asked.
+        """Return the node of the turn to replay for a prompt, `None` if the prompt is to be asked.
 
-        Raises `ReplayMiss` where there is none and none may be asked.
+        Raises `ReplayMiss` if no turn is recorded and the mode forbids asking.
         """
         if self.mode in ("off", "all") or (again and self.mode != "none"):
             return None
         found = self.record.find(asking.key.turn)
         if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
-            from . import misses  # for a miss only
+            from . import misses  # imported here because only a miss needs it
 
             before, asked = asking.before, asking.settings
             raise misses.explained(self.record, before, prompt, asked, mode=self.mode)
@@ -216,8 +215,8 @@ class Conversation:
     async def _replay(
         self, prompt: Prompt, asking: Asking, node: str, show: Callable[[Event], None]
     ) -> Turn:
-        """Play a recorded turn to the page that shows live ones, and stand on it."""
-        from .replay import Replay  # for a replayed turn only
+        """Show a recorded turn as a live one is shown, and make it the head."""
+        from .replay import Replay  # imported here because only a replayed turn needs it
 
         of = self.record.recorded(node, prompt.cell_id)
         turn = self._new_turn(prompt, asking, replayed=True)
@@ -242,12 +241,14 @@ class Conversation:
     # --- before it is asked ----------------------------------------------------------------------
 
     def recognise(self, cell_id: str | None) -> None:
-        """Learn from the first cell which notebook this is, and where it goes on."""
+        """Find the notebook in the record by its first cell, and go on where it ended."""
         self.position.recognise(cell_id)
 
     def _guard(self, prompt: Prompt, asking: Asking) -> None:
-        """Refuse what can't fit (the process would compact the conversation away to try), and what
-        costs too much.
+        """Raise `PromptTooLong` or `BudgetReached` if a prompt can't be asked.
+
+        If a prompt larger than the context window were sent, the process would compact the
+        conversation in vain.
         """
         usage = asking.before.usage if asking.before else None
         tokens = len(prompt.text) // budget.CHARACTERS_PER_TOKEN
@@ -260,34 +261,41 @@ class Conversation:
         self.check_budget(prompt.text, usage)
 
     def check_budget(self, text: str, before: Usage | None = None) -> None:
-        """Raise `BudgetReached` if asking `text` after that turn would go over the budget."""
+        """Raise `BudgetReached` if asking `text` after a turn of that usage exceeds the budget."""
         if self.budget.limited:
             budget.check(self.budget, self.record.spent(), budget.expected(before, text))
 
     # --- moving, and settings --------------------------------------------------------------------
 
     async def go(self, move: Callable[[], Any]) -> Any:
-        """Make a move in the tree, record it, and begin to start a process where it leads."""
+        """Call `move`, which moves in the tree, record the move, and begin to start a process.
+
+        Return what `move` returns. Raises `UsageError` while a turn is running.
+        """
         self._check_idle()
         found = self.position.go(move)
         self.warm()
         return found
 
     async def renew(self) -> str:
-        """Begin a new conversation; return the branch that the old one stays on."""
+        """Begin a new conversation; return the branch that keeps the old one.
+
+        Raises `UsageError` while a turn is running.
+        """
         self._check_idle()
         old = self.pool.standing(self.place)
         name = self.position.renew()
-        self._half = None
+        self._lost = None
         if old is not None and old.held:
             self.pool.retire(old)
         self.warm()
         return name
 
     async def change(self, **changes: Any) -> None:
-        """Apply settings: in the running process where it can, else in a resumed one.
+        """Apply settings: to the running process if it can take them, else to a resumed one.
 
-        Raises `UsageError` if the process refuses the value; nothing is changed then.
+        Raises `UsageError` if a setting is locked or the process refuses it; then no setting of the
+        conversation is changed.
         """
         new = self.settings.changed(**changes)
         differing = new.differing(self.settings)
@@ -317,18 +325,18 @@ class Conversation:
 
     @property
     def session_id(self) -> str:
-        """The session that answered last."""
+        """The session id of the process that was leased last, empty if none was."""
         return self._met.tail.session_id if self._met else ""
 
     @property
     def pid(self) -> int | None:
-        """The process that serves the conversation now."""
+        """The id of the process that serves the conversation now, `None` if none does."""
         warm = self._met if self.running else self.pool.standing(self.place)
         return warm.session.pid if warm else None
 
     @property
     def dollars(self) -> bool:
-        """Whether the list price is what the user pays."""
+        """Whether the user pays the list price."""
         return dollars(self.greeting)
 
     @property
@@ -338,44 +346,47 @@ class Conversation:
 
     @property
     def resumes(self) -> int:
-        """How many processes were started on what was said before."""
+        """How many processes were started from a transcript."""
         return self.pool.tally.resumed
 
     def take_notices(self) -> list[str]:
-        """Return, once, what the user should know of what happened beside the turns."""
+        """Return the notices to the user, and forget them: moves, and events between turns."""
         stray = self._met.session.take_stray() if self._met is not None else []
         said = [text for event in stray if (text := _stray_text(event))]
         return [*self.position.take_notices(), *said]
 
     def warm(self) -> None:
-        """Begin to start the process, so that it is ready when the next turn comes."""
+        """Begin to start a process for the next turn, unless one is ready."""
         if self.record.resumed:
             self.position.resume_settings()
         if self.mode != "none":
             self.pool.prepare(self.place)
 
     def _meet(self, warm: Warm) -> None:
-        """Note which process was leased, and say what is new about it."""
+        """Remember the leased process; notify the user if it is of another version or resumed."""
         self._met = warm
         self.greeting = warm.session.greeting
         self.position.compare_version(self.greeting.version if self.greeting else "")
-        if half := self._half:
-            self._half = None
+        if lost := self._lost:
+            self._lost = None
             self.position.notice(
                 f"Resumed in a new process (pid {warm.session.pid}), without the unfinished turn "
-                f"{half.number}"
+                f"{lost.number}"
             )
 
     @contextlib.asynccontextmanager
     async def _lease(self) -> AsyncIterator[Warm]:
-        """Lend the process that serves the conversation, for what is no turn."""
+        """Lend the block the process that serves the conversation, for control requests."""
         self.pool.home = self.place
         async with self.pool.lease(self.place) as warm:
             self._meet(warm)
             yield warm
 
     async def session(self) -> Session:
-        """Return the live session, starting or resuming it where needed."""
+        """Return the session of a running process; start or resume one if needed.
+
+        Raises `UsageError` in mode `none`.
+        """
         if self.mode == "none":
             raise UsageError(
                 "Turns are only replayed here: no process is started",
@@ -385,7 +396,7 @@ class Conversation:
             return warm.session
 
     def expect_branch(self) -> None:
-        """Begin to start a process at the end of the branch that was left last."""
+        """Begin to start a process at the end of another branch, the one with the newest turn."""
         tree = self.branches
         here = tree.head.id if tree.head else None
         ends = [tree.nodes[at] for at in tree.branches.values() if at and at != here]
@@ -394,23 +405,23 @@ class Conversation:
             self.pool.prepare(Place(self.settings, tuple(tree.path_to(last.id))))
 
     async def interrupt(self) -> None:
-        """Stop the running turn, if there is one; the process and what was said so far stay."""
+        """Stop the running turn, if one is running. The text shown so far stays."""
         if self._asking is not None:
             await self._asking.interrupt()
 
     async def sweep(self) -> None:
-        """End what kernels that are no more have left running."""
+        """End the processes that kernels left running when they died."""
         with contextlib.suppress(StoreError):
             self.pool.tally.swept = await asyncio.to_thread(orphans.sweep, self.record.store)
 
     async def close(self) -> None:
-        """End the processes and let go of the record. Bounded; nothing is left running."""
+        """End all processes, in bounded time, and close the record."""
         await self.pool.close()
         self.record.close()
 
 
 def _stray_text(event: Event) -> str:
-    """Return what came between two turns as one labelled line, empty if it says nothing."""
+    """Return an event that came between two turns as a notice, empty if it needs none."""
     match event:
         case Block(kind="text"):
             return f"Said in the background, after an earlier cell: {event.text}"

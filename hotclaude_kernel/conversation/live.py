@@ -1,7 +1,7 @@
-"""One turn on one leased process: asking it, watching it, and what becomes of both.
+"""One live turn on one leased process: ask it, watch it, and settle the turn and the process.
 
-Nothing here knows a notebook or moves its place: `(place, prompt) → turn`. Several turns can be
-asked at once, each on a process of its own.
+This module knows no notebook and moves nothing in its tree: `(place, prompt) → turn`. Several turns
+can be asked at once, each on a process of its own.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from ..pool.warm import Place, Warm
     from ..turns.turn import Turn
 
-    # What is answered to the process, and the same in words for the page.
+    # Returns the answer to the process, and the decision in words for the page.
     Permit = Callable[[PermissionRequest], Awaitable[tuple[Frame, str]]]
 
-INTERRUPT_S = 2.0  # an interrupt takes 10 ms; a process that does not stop by then is ended
+INTERRUPT_S = 2.0  # an interrupt takes 10 ms; a process that does not stop in time is ended
 
 
 class Live:
-    """One turn that is asked at a place; `show` gets each of its events.
+    """One turn that is asked at a place; `show` is called with each of its events.
 
-    `permit` answers permission requests; without it all are denied. `met` is told which process
-    it is before anything is sent to it. `stall_timeout_s` bounds how long the API may be silent
+    `permit` answers permission requests; without it all are denied. `met` is called with the leased
+    process before the prompt is sent. `stall_timeout_s` is how many seconds the API may be silent
     while it owes an answer.
     """
 
@@ -65,18 +65,18 @@ class Live:
         self._asked_to_stop = False
 
     async def ask(self) -> Turn:
-        """Ask the prompt; return its turn at its end, finished or not: `turn.error` tells.
+        """Ask the prompt and return the ended turn; `turn.error` says whether it failed.
 
-        Raises what leasing a process raises: then nothing was sent, and the turn is still running.
+        Raises what `Pool.lease` raises: then nothing was sent, and `turn.status` is still running.
         """
         if (end := await self._try()) is None:
-            # The process was dead before it took the prompt; once, a new one is asked.
+            # The process had died before it took the prompt: try once more, on a new one.
             end = await self._try(last=True)
         assert end is not None
         return end
 
     async def _try(self, *, last: bool = False) -> Turn | None:
-        """Ask on one process; return `None` if it was dead already and another may be tried."""
+        """Ask on one process; return `None` if it had died before and another may be tried."""
         ready, began = self._pool.standing(self._place) is not None, time.monotonic()
         async with self._pool.lease(self._place) as warm:
             self._begin(warm, ready=ready, waited_s=time.monotonic() - began)
@@ -106,7 +106,7 @@ class Live:
     # --- while it runs ---------------------------------------------------------------------------
 
     async def _run(self, warm: Warm) -> Result | ProcessDied:
-        """Read the turn to its end."""
+        """Send the prompt and take the turn's events; return its result, or the process's death."""
         turn, session = self.turn, warm.session
         self._warm, session.permit = warm, self._decide
         turn.tape = session.tape = Tape()
@@ -134,7 +134,7 @@ class Live:
         self._show(event)
 
     async def _decide(self, request: PermissionRequest) -> Frame:
-        """Have a permission request answered; what was decided is an event of the turn."""
+        """Answer a permission request by `permit`; the decision becomes an event of the turn."""
         if self._permit is None:
             return {"behavior": "deny", "message": f"{request.tool_name} is not permitted here."}
         decision, said = await self._permit(request)
@@ -145,7 +145,7 @@ class Live:
         return decision
 
     async def interrupt(self) -> None:
-        """Stop the turn, if it is running. What was said so far stays."""
+        """Stop the turn, if it is running. The events so far stay."""
         if self._warm is not None and self.running:
             self._asked_to_stop = True
             await self._stop(self._warm.session)
@@ -166,7 +166,7 @@ class Live:
     # --- what became of it -----------------------------------------------------------------------
 
     def _settle(self, warm: Warm, end: Result | ProcessDied | None) -> bool:
-        """Close the turn; return whether its prompt is to be cut out of the process's history."""
+        """End the turn; return whether its prompt must be removed from the process's history."""
         turn = self.turn
         became = outcome(
             turn, end, asked_to_stop=self._asked_to_stop, stalled_s=self._stall_timeout_s
@@ -186,17 +186,17 @@ class Live:
         return False
 
     def _keep(self, warm: Warm) -> None:
-        """Make the turn one of the process's history, and the value that is recorded of it."""
+        """Add the turn to the process's history, and make its recorded form."""
         parent = self._place.path[-1].id if self._place.path else None
         greeting = warm.session.greeting
         version = greeting.version if greeting else ""
         entries = warm.tail.take()
         self.turn.recorded = recorded(self.turn, parent=parent, entries=entries, cli=version)
-        self.turn.tape = None  # the value has what it heard
+        self.turn.tape = None  # `recorded` has its frames
         warm.held.append(self.turn.recorded.node)
 
     async def _cut(self, warm: Warm) -> None:
-        """Take an unanswered prompt out of the history; where that fails, end the process."""
+        """Remove an unanswered prompt from the process's history; else end the process."""
         turn = self.turn
         turn.cut, turn.tape = True, None
         cut = False
@@ -208,13 +208,13 @@ class Live:
 
 
 def _unanswered(turn: Turn, end: Result) -> bool:
-    """Whether a prompt has no answer: in the history it would be joined to the next one."""
+    """Return whether a prompt got no answer; `claude` would join it to the next prompt."""
     if turn.last_uuid or end.terminal_reason.startswith("aborted"):
         return False
     return isinstance(turn.error, ApiError | PromptTooLong | Interrupted)
 
 
 def dollars(greeting: Greeting | None) -> bool:
-    """Whether the list price is what the user pays: their own key, Anthropic's endpoint."""
+    """Return whether the user pays the list price: with their own key, at Anthropic's endpoint."""
     own_key = greeting is not None and greeting.api_key_source == "ANTHROPIC_API_KEY"
     return own_key and not os.environ.get("ANTHROPIC_BASE_URL")

@@ -1,4 +1,4 @@
-"""Why a turn is not in the record: what is recorded nearest to it, and in what the two differ."""
+"""Explain why a turn is not in the record: find the nearest recorded turn, and compare the two."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_LINES = 40
 def explained(
     record: Record, before: Node | None, prompt: Prompt, settings: Settings, *, mode: str
 ) -> ReplayMiss:
-    """Return the error for a prompt that is not recorded, with the reason in its details."""
+    """Return the error for a prompt that is not recorded; its details show the differences."""
     why, details = _why(record, before, prompt, settings)
     return ReplayMiss(
         f"This turn is not in the record ({why}), and with `{mode}` nothing is asked",
@@ -59,7 +59,7 @@ def _likeness(
 def _differing(
     then: Prompt, under: Settings, prompt: Prompt, settings: Settings
 ) -> tuple[str, list[str]]:
-    """Compare with what was recorded behind the same turn."""
+    """Compare a question with a recorded one after the same turn: in words, and as lines."""
     old, new = settings_values(under), settings_values(settings)
     rows = [
         f"{name}: recorded {old.get(name)!r}, now {new.get(name)!r}"
@@ -84,7 +84,7 @@ def _diff(old: str, new: str) -> list[str]:
 
 
 def _earlier(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, list[str]]:
-    """Say which earlier turn is another one than when the same prompt was recorded."""
+    """Find the first earlier prompt that differs from the recording: in words, and as a diff."""
     at = next(_parting(mine, theirs), None)
     if at is None:
         return "an earlier turn was answered otherwise than when it was recorded", []

@@ -1,4 +1,4 @@
-"""The names of the modes that a user chooses from."""
+"""The values that a user can choose from: of `rerun`, `mode` and `pace`."""
 
 from __future__ import annotations
 

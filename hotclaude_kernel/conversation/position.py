@@ -1,7 +1,7 @@
-"""Where a conversation stands: after which turn of the tree, and under which settings.
+"""The position of a conversation: the turn of the tree that is its head, and the settings.
 
-Processes come and go; the tree and the settings stay. Every move is recorded as it is made, says
-what it leaves behind, and loses nothing.
+Processes are started and ended; the position stays. Every move is recorded when it is made. A move
+that leaves turns behind keeps them on a branch, and a notice names it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
 
-# The settings that hold for the turns that follow, in a later kernel too.
+# The settings that a later kernel takes over from the turn it goes on after.
 RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
 
 
 class Asking(NamedTuple):
-    """Where a prompt is asked: after which turn, under which settings, and its key there."""
+    """A prompt's position: the turn `before` it, its settings, and the key of its turn."""
 
     before: Node | None
     settings: Settings
@@ -37,16 +37,16 @@ class Asking(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Return the number that its turn will have in its conversation."""
+        """The number of its turn in the conversation, from 1."""
         return self.before.number + 1 if self.before else 1
 
 
 class Position:
-    """The place of one notebook in its record.
+    """The position of one notebook in its tree.
 
-    `rerun` says what a cell does that has a turn already: fork the conversation before that turn,
-    or append another. `settings` are those of the next turn, `configured` those that the kernel
-    was started with. Settings in `locked` can't be changed.
+    `rerun` says what happens when a cell that has a turn is run again: `fork` the conversation
+    before that turn, or `append` another turn. `settings` are those of the next turn, at first the
+    kernel's configured ones. Settings in `locked` can't be changed.
     """
 
     def __init__(self, record: Record, settings: Settings, *, rerun: str = "fork") -> None:
@@ -54,38 +54,38 @@ class Position:
         self.settings = settings
         self.rerun = rerun
         self.locked: frozenset[str] = frozenset()
-        self.touched = False  # whether a cell of this kernel's life has set anything
-        self.new = True  # whether the next turn begins a conversation
-        self.rewound: Node | None = None  # the turn that the last rewind took out
+        self.touched = False  # whether a cell has changed a setting since the kernel started
+        self.new = True  # whether the next turn, if it has no path, begins a conversation
+        self.rewound: Node | None = None  # the turn that the last rewind removed from the path
         self._configured = settings
-        self._goes_on: Node | None = None  # the last turn of an earlier kernel
-        self._recorded_by = ""  # the version of claude that the record goes on from
+        self._goes_on: Node | None = None  # the last turn of an earlier kernel, not yet announced
+        self._recorded_by = ""  # the version of claude that answered that turn
         self._notices: list[str] = []
 
     @property
     def branches(self) -> Branches:
-        """The tree, and where in it the conversation stands."""
+        """The tree, and the conversation's position in it."""
         return self.record.branches
 
     @property
     def place(self) -> Place:
-        """Where a process is wanted for the next turn."""
+        """The place at which the next turn needs a process."""
         path = tuple(self.branches.path)
         return Place(self.settings, path, self.new and not path)
 
     def notice(self, text: str) -> None:
-        """Have something said with what was moved."""
+        """Add a notice to the user."""
         self._notices.append(text)
 
     def take_notices(self) -> list[str]:
-        """Return, once, what the user should know of what was moved."""
+        """Return the notices of the record and of moves, and forget them."""
         notices, self._notices = self._notices, []
         return [*self.record.take_notices(), *notices]
 
     # --- where a cell is asked -------------------------------------------------------------------
 
     def recognise(self, cell_id: str | None) -> None:
-        """Learn from the first cell which notebook this is, and where it goes on."""
+        """Find the notebook in the record by its first cell, and go on where it ended."""
         self.record.recognise(cell_id)
         if resumed := self.record.resumed:
             self.record.resumed = None
@@ -93,7 +93,7 @@ class Position:
             self._goes_on = resumed
 
     def asked(self, prompt: Prompt) -> Asking:
-        """Return where a prompt would be asked. The key is derived here, and nowhere again."""
+        """Return the position at which a prompt would be asked. Only here its key is computed."""
         before = self.before(prompt.cell_id)
         rewinds = self._turn_of(prompt.cell_id) is not None
         settings = self.settings_after(before) if rewinds else self.settings
@@ -111,7 +111,7 @@ class Position:
         return self.branches.turn_of(cell_id) if self.rerun == "fork" else None
 
     def rewind(self, cell_id: str | None) -> None:
-        """Stand before a cell's own turn, if it has one; what that leaves behind is a branch."""
+        """Move to before a cell's own turn, if it has one; a branch keeps the turns from it on."""
         turn = self._turn_of(cell_id)
         if turn is None:
             return
@@ -124,14 +124,14 @@ class Position:
         self._notices.append(f"Rewound before turn {turn.number}; {span(left)} branch {name}")
 
     def say_goes_on(self) -> None:
-        """Say, at the first live turn, that it follows those of an earlier kernel."""
+        """Notify the user, at the first live turn, that it follows an earlier kernel's turn."""
         resumed, self._goes_on = self._goes_on, None
         if resumed is not None and self.branches.head is resumed:
             self._notices.append(f"Goes on after turn {resumed.number}, from the record")
             self._recorded_by = self.record.version_of(resumed)
 
     def compare_version(self, now: str) -> None:
-        """Say, once, where an earlier kernel's conversation is gone on with by another claude."""
+        """Notify the user, once, if another version of claude answered an earlier kernel's turn."""
         then, self._recorded_by = self._recorded_by, ""
         if then and now and then != now:
             self._notices.append(f"The turns so far are of claude {then}; it goes on with {now}")
@@ -139,7 +139,7 @@ class Position:
     # --- moving ----------------------------------------------------------------------------------
 
     def go(self, move: Callable[[], Any]) -> Any:
-        """Make a move in the tree, and record it."""
+        """Call `move`, which moves in the tree, and record the move; return what it returns."""
         found = move()
         self.new = False
         self.resume_settings()
@@ -148,7 +148,7 @@ class Position:
         return found
 
     def renew(self) -> str:
-        """Stand before the first turn; return the branch that the conversation so far stays on."""
+        """Move to before the first turn; return the branch that keeps the conversation so far."""
         name = self.branches.keep()
         self.branches.stand(None)
         self.record.resumed, self.new = None, True
@@ -158,13 +158,15 @@ class Position:
     # --- settings --------------------------------------------------------------------------------
 
     def resume_settings(self) -> None:
-        """Go on under the settings that hold where the conversation stands."""
+        """Set the settings to those that apply after the head."""
         self.settings = self.settings_after(self.branches.head)
 
     def settings_after(self, node: Node | None) -> Settings:
-        """Return the settings that hold after a turn, if no cell of this kernel has set any.
+        """Return the settings that apply after a turn.
 
-        What Claude may do is not among them, nor what was configured for this kernel.
+        If a cell of this kernel has set any, they are the current ones. Else they are those of the
+        kernel's configuration, and the turn's own for unset ones of `RESUMED`. Permissions are
+        never taken from the turn.
         """
         if self.touched:
             return self.settings

@@ -1,4 +1,4 @@
-"""One turn from the record: its events again, at once or at the pace at which its text came."""
+"""Replay one recorded turn: its events at once, or at the pace at which its text came."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ ABORTED = Result(
 
 
 class Replay:
-    """A recorded turn that is played; nothing is sent, and it can be interrupted."""
+    """The replay of a recorded turn; nothing is sent. It can be interrupted.
+
+    `turn` is the turn that is shown, `of` the recorded one. `paced` keeps the recorded pace.
+    """
 
     def __init__(
         self, turn: Turn, of: Recorded, show: Callable[[Event], None], *, paced: bool
@@ -44,9 +47,10 @@ class Replay:
         self._stopped = asyncio.Event()
 
     async def play(self) -> Turn:
-        """Hand the events to the page as a live turn would; return the turn.
+        """Show the events as a live turn would; return the turn.
 
-        Raises `Interrupted` if it was stopped: then the turn is as it was, and nothing moved.
+        Raises `Interrupted` if it was stopped, or the recorded turn was: then `turn.recorded` is
+        not set. Raises another `TurnError` if the recorded turn had failed.
         """
         turn, of = self._turn, self._of
         async for event in self._events():
@@ -64,11 +68,11 @@ class Replay:
 
     @property
     def running(self) -> bool:
-        """Whether it can be stopped: at any time."""
+        """Whether the replay can be stopped; it always can."""
         return True
 
     async def interrupt(self) -> None:
-        """Stop the playing."""
+        """Stop the replay."""
         self._stopped.set()
 
     async def _events(self) -> AsyncIterator[Event]:
@@ -87,7 +91,7 @@ class Replay:
                 yield event
 
     async def _stopped_before(self, seconds: float) -> bool:
-        """Wait; return whether the playing was stopped meanwhile."""
+        """Wait for that many seconds; return whether the replay was stopped meanwhile."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._stopped.wait()

@@ -1,4 +1,4 @@
-"""Changing settings: which may be changed, and how a running process takes the change."""
+"""Change settings: check which may be changed, and tell a running process the change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_locked(differing: set[str], locked: frozenset[str]) -> None:
-    """Raise `UsageError` if a setting can't be changed in this kernel."""
+    """Raise `UsageError` if a setting in `differing` is locked in this kernel."""
     if names := sorted(differing & locked):
         said = ", ".join(names).replace("_", " ")
         raise UsageError(
@@ -24,7 +24,7 @@ def check_locked(differing: set[str], locked: frozenset[str]) -> None:
 
 def live(new: Settings, differing: set[str]) -> bool:
     """Return whether a running process can take the change."""
-    # There is no request that takes an effort back.
+    # `claude` has no control request that unsets the effort.
     return differing <= LIVE_SETTINGS and not ("effort" in differing and new.effort is None)
 
 

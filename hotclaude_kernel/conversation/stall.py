@@ -1,6 +1,6 @@
-"""Watching for an API that falls silent while it owes an answer.
+"""Watch for an API that falls silent while it owes an answer.
 
-The binary itself would wait five minutes. A running tool may be silent as long as it likes.
+The binary itself would wait five minutes. A running tool may be silent for any time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def watch(
     timeout_s: float,
     stop: Callable[[Session], Awaitable[None]],
 ) -> None:
-    """Say when the API is silent for long, and `stop` the turn when it stays so for `timeout_s`.
+    """Notify the user if the API is silent for long; `stop` the turn after `timeout_s` seconds.
 
     Runs until it is cancelled, or has marked the turn as stalled and stopped it.
     """

@@ -1,7 +1,7 @@
-"""Ending what was left behind: processes of kernels that are no more, commands of a killed process.
+"""End orphans: the processes of kernels that died, and the commands of a process that died.
 
-A process is ended only if this store's kernels wrote it down and all of it agrees: its pid, when it
-started, and the token in its environment. Its commands inherit the token. Names prove nothing.
+A process is ended only if this record has it and three things agree: its pid, its start time, and
+the token in its environment. Its commands inherit the token. A process's name proves nothing.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ PROC = Path("/proc")
 
 
 def sweep(store: Store) -> int:
-    """End the processes of kernels that are no more, and remove their transcripts; blocks.
+    """End the recorded processes of kernels that died, and remove their transcripts; blocks.
 
-    Return how many processes were ended.
+    Return how many processes were still running.
     """
     ended = 0
     for process in store.orphans():
-        if _is(process.pid, process.started, process.token):
+        if _is_same(process.pid, process.started, process.token):
             ended += 1
         end_all(process.token)
         if process.file:
@@ -41,14 +41,17 @@ def sweep(store: Store) -> int:
 
 
 def end_all(token: str) -> None:
-    """End every process that carries a token: SIGTERM, then SIGKILL for what stays; blocks."""
+    """End every process with a token in its environment: SIGTERM, then SIGKILL; blocks.
+
+    Each signal is given `GRACE_S` seconds. Without `/proc` no process is found.
+    """
     for signum in (signal.SIGTERM, signal.SIGKILL):
         found = carriers(token)
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signum)
         deadline = time.monotonic() + GRACE_S
-        while any(_is(pid, began, token) for pid, began in found.items()):
+        while any(_is_same(pid, began, token) for pid, began in found.items()):
             if time.monotonic() > deadline:
                 break
             time.sleep(LOOK_S)
@@ -57,14 +60,17 @@ def end_all(token: str) -> None:
 
 
 def carriers(token: str) -> dict[int, int]:
-    """Return the processes that carry a token: pid, and when it started."""
+    """Return the processes with a token in their environment: start times by pid.
+
+    A start time is in clock ticks since boot. Without `/proc` none is found.
+    """
     if not token or not PROC.is_dir():
         return {}
     pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal()]
     return {pid: started(pid) for pid in pids if pid != os.getpid() and _carries(pid, token)}
 
 
-def _is(pid: int, began: int, token: str) -> bool:
+def _is_same(pid: int, began: int, token: str) -> bool:
     return started(pid) == began and _carries(pid, token)
 
 

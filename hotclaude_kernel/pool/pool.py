@@ -1,8 +1,9 @@
-"""Warm processes: the one that serves, others that wait where they are likely to be wanted.
+"""The pool: warm claude processes, ready for the next turn or for another place in the tree.
 
-Each stands at a turn of the tree. A cell *leases* the one that stands where it asks, or can be
-rewound to there, or is started there; after the turn it is *parked*. What is parked ends when it
-has been idle for long, is old, or there are too many; the next lease starts one at the same place.
+The history of each process ends at a turn of the tree. A cell *leases* a process whose history ends
+where the cell asks, or that can be rewound to there; if none can, one is started. After the turn
+the process is *parked*. A parked process ends when it has been idle for long, is old, or is one too
+many; the next lease at its place starts a new one.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE_AFTER_S = 2.0  # a spare starts once the user is reading, not while they wait
+SPARE_AFTER_S = 2.0  # a spare starts when the user reads the answer, not while they wait for it
 LOST = "Nothing was sent. `%new` begins a new conversation."
 
 
 class Pool:
-    """The processes of one kernel. All of it runs on the main loop, whose thread spawns them."""
+    """The claude processes of one kernel. All methods run on the loop of the main thread."""
 
     def __init__(
         self,
@@ -56,8 +57,8 @@ class Pool:
         self.tally = Tally()
         self.parked: list[Warm] = []
         self.leased: list[Warm] = []
-        self.asleep = False  # the one that served was ended because it was idle
-        self.home: Place | None = None  # where the next cell will ask
+        self.asleep = False  # whether the serving process was ended because it was idle
+        self.home: Place | None = None  # the place where the next cell will ask
         self._record = record
         self._binary = binary
         self._early = prespawned
@@ -71,7 +72,7 @@ class Pool:
     # --- leasing -----------------------------------------------------------------------------
 
     def prepare(self, place: Place) -> None:
-        """Begin to start a process there, unless there is one."""
+        """Begin to start a process at a place, unless one is there or is starting."""
         if not (self._closed or self.standing(place) or self._find_starting(place)):
             self._begin(place)
 
@@ -83,11 +84,11 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def lease(self, place: Place) -> AsyncIterator[Warm]:
-        """Lend a process that stands there to the block. Any number may be lent at once.
+        """Lend the block a process whose history ends at `place`. Leases may overlap.
 
-        Afterwards it is parked, unless it was retired. If the block fails with anything but an
-        error of ours, nobody knows what the process has seen: it ends. Raises what starting one
-        raises.
+        Afterwards the process is parked, unless it was retired. If the block raises anything but a
+        `HotClaudeError`, the state of the process is unknown and it is ended. Raises
+        `ConversationLost`, `StoreError` or `TransportError` if no process can be started.
         """
         warm = await self._take(place)
         try:
@@ -105,7 +106,7 @@ class Pool:
         while True:
             warm = self.standing(place) or await self._wait_for(place)
             if warm not in self.parked:
-                continue  # it died, or another lease was quicker
+                continue  # the process died, or another lease took it first
             self.parked.remove(warm)
             self.leased.append(warm)
             try:
@@ -116,7 +117,7 @@ class Pool:
             except BaseException:
                 self.retire(warm)
                 raise
-            # It died, is an older binary, or has seen what we have not: a new one in its place.
+            # The process died, its binary is too old, or its history differs: start a new one.
             log.debug("the process does not rewind")
             self.retire(warm)
         return warm
@@ -145,14 +146,14 @@ class Pool:
         self._poke()
 
     def retire(self, warm: Warm, *, now: bool = False) -> None:
-        """Let a process end; its successor may already be starting."""
+        """Begin to end a process, and forget it; a successor may already be starting."""
         for held in (self.parked, self.leased):
             if warm in held:
                 held.remove(warm)
                 self._end(warm, now=now)
 
     async def close(self) -> None:
-        """End every process. Bounded; nothing is left running."""
+        """End all processes, in bounded time."""
         self._closed = True
         if self._tending:
             self._tending.cancel()
@@ -173,9 +174,10 @@ class Pool:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def standing(self, place: Place) -> Warm | None:
-        """Return the parked process that is best for a place, `None` where none will do.
+        """Return the best parked process for a place, `None` if none is there or can be rewound.
 
-        One that has been used comes before a spare, one that is there already before others.
+        A used process is better than a spare, one whose history ends there better than one to be
+        rewound. Parked processes that died are retired.
         """
         for warm in [warm for warm in self.parked if not warm.session.alive]:
             self.retire(warm)
@@ -218,7 +220,7 @@ class Pool:
         return warm
 
     async def _start_and_park(self, place: Place) -> Warm:
-        """Start a process and park it, both before the task ends: who waits for it finds it."""
+        """Start a process and park it before the task ends, so that a waiting lease finds it."""
         this = asyncio.current_task()
         try:
             warm = await self._start(place)
@@ -230,7 +232,7 @@ class Pool:
         return warm
 
     def _take_early(self, place: Place) -> Prespawned | None:
-        """Return the process that was started before us, if it is the one wanted."""
+        """Return the prespawned process if it fits the place, else kill it."""
         early, self._early = self._early, None
         if early is None:
             return None
@@ -252,7 +254,7 @@ class Pool:
         file = ""
         if place.path:
             file = self._transcript(place, session_id)
-            # What was recorded of the system prompt holds, unless another one was set since.
+            # A resumed conversation keeps its recorded system prompt, unless it was set anew.
             ours = _prompted(place.settings)
             old = any(_prompted(self._record.settings_of(node)) != ours for node in place.path)
             where = ["--resume", file, *(("--system-prompt-snapshot", "off") if old else ())]
@@ -307,7 +309,7 @@ class Pool:
     async def _close(self, warm: Warm, *, now: bool) -> None:
         killed = not warm.session.alive
         await warm.session.close(now=now)
-        if killed:  # then its commands live on, each in a session of its own
+        if killed:  # then its commands run on, each in a session of its own
             await asyncio.to_thread(orphans.end_all, warm.token)
         self._remove(warm.token, warm.file)
 
@@ -353,9 +355,9 @@ class Pool:
         return self.home is not None and warm is self.standing(self.home)
 
     def _top_up(self, now: float) -> float:
-        """Start a spare for the next new conversation, once nobody waits for anything.
+        """Start a spare for the next new conversation, once no turn runs and no process starts.
 
-        Return the seconds until one is due.
+        Return the seconds until the next look.
         """
         if self.home is None or self.leased or self._starting or self.asleep or self._full():
             return LOOK_S
@@ -377,12 +379,12 @@ class Pool:
         return bool(self.limits.processes) and count >= self.limits.processes
 
     def memory_mb(self) -> dict[int, float]:
-        """Return the resident memory of each process by pid; nothing where that can't be told."""
+        """Return the resident memory of each process by pid, in MiB; empty without `/proc`."""
         return memory_mb([*self.parked, *self.leased])
 
 
 async def _rewound(warm: Warm, place: Place) -> bool:
-    """Cut a process's history to a place; return whether it stands there."""
+    """Rewind a process to a place; return whether its history now ends there."""
     cut = warm.held[len(place.path) :]
     if not cut:
         return True
@@ -404,6 +406,6 @@ def _refused(death: ProcessDied, *, resuming: bool) -> HotClaudeError:
 
 
 def _retrieve(task: asyncio.Task[Warm]) -> None:
-    """Mark a start's error as seen: whoever leases it gets it; a spare's is of no interest."""
+    """Mark the error of a start as seen. A waiting lease raises it; nobody waits for a spare."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""A warm process as a value: the history it holds, how many may wait, and what they have saved."""
+"""The pool's values: a warm process with its history, a place, the limits, and the counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How many processes may wait, and for how long. 0 means no limit, but for `spares`."""
+    """How many processes may run, and for how long; 0 means no limit, except for `spares`.
+
+    `processes` and `memory_mb` (MiB, resident) bound all processes of the pool. `turns` and `age_s`
+    bound one process.
+    """
 
     spares: int = 1
     processes: int = 3
@@ -26,9 +30,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Place(Struct, frozen=True):
-    """Where a process is wanted: after which turns, under which settings.
+    """Where a process is wanted: after the turns of `path`, under `settings`.
 
-    `new` asks for one that has never been used, with nothing allowed in it for its session.
+    `new` asks for a process that was never used: no tool is allowed in it "for this session" yet.
     """
 
     settings: Settings
@@ -37,15 +41,17 @@ class Place(Struct, frozen=True):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The turns."""
+        """The ids of the turns."""
         return tuple(node.id for node in self.path)
 
 
 class Warm(Struct, kw_only=True, eq=False):
-    """A process, and the turns that its history `held` when it was last asked.
+    """A process, and `held`: the turns of its history.
 
-    Each turn there has the uuid that its prompt has in this process. A turn that compacted what
-    was before it can't be cut off in place: its prompt stands behind the summary.
+    Each turn in `held` has the uuid that its prompt has in this process. A process can't be rewound
+    before a turn that compacted the conversation: the summary has replaced the turns before it.
+
+    `start_s` is how long its start took. `born` and `used` (last) are times of the monotonic clock.
     """
 
     session: Session
@@ -61,11 +67,11 @@ class Warm(Struct, kw_only=True, eq=False):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The turns of its history."""
+        """The ids of the turns of its history."""
         return tuple(node.id for node in self.held)
 
     def stands_at(self, place: Place) -> bool:
-        """Whether it stands there, or further on, from where it can be rewound."""
+        """Return whether its history ends at the place, or later, so that it can be rewound."""
         if place.new and (self.ids or self.turns):
             return False
         ids = place.ids
@@ -73,7 +79,11 @@ class Warm(Struct, kw_only=True, eq=False):
 
 
 class Tally(Struct):
-    """What the pool has done so far."""
+    """What the pool has done so far, in counts; `saved_s` is the waiting that it saved.
+
+    A hit is a turn whose process was ready. Processes are hibernated (ended when idle), recycled
+    (old or worn), evicted (one too many) or swept (left by a kernel that died).
+    """
 
     turns: int = 0
     hits: int = 0

@@ -1,7 +1,7 @@
-"""Whole turns, taken out of the record and put into it: what cassettes and audits are made of.
+"""Whole turns read from a record, for cassettes, and cassettes' turns added to it.
 
-Such a turn names the one that it follows by its node, so it means the same in every record. What a
-record alone knows of it (its row there, its transcript, who has it) stays behind.
+Such a turn names the turn before it by its node, so it means the same in every record. Its row, its
+transcript and its notebooks belong to one record and are left out.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ LINEAGE = """
 
 
 def lineage(store: Database, nodes: Iterable[str]) -> list[str]:
-    """Return turns and all that they follow, each behind the one that it follows."""
+    """Return the nodes of turns and of all turns before them, each after the one it follows."""
     with store.read() as db:
         return [node for (node,) in db.execute(LINEAGE, (json.dumps(list(nodes)),))]
 
 
 def has_cassette(store: Database, digest: str) -> bool:
-    """Return whether a cassette of this digest was loaded."""
+    """Return whether a cassette with this digest was loaded into the record."""
     with store.read() as db:
         row = db.execute("select 1 from cassette where digest = ?", (digest,)).fetchone()
     return row is not None
 
 
 def add_cassette(store: Database, digest: str, turns: Sequence[Recorded]) -> int:
-    """Record turns that are not recorded yet, all or none; return how many were new.
+    """Record the turns of a cassette, all or none; return how many were new.
 
-    Each stands behind the one that it follows. Where a key has a turn that replays, that stays.
+    In `turns`, each turn comes after the one that it follows. A key that replays a turn already
+    goes on replaying it.
     """
     with store.write() as db:
         (before,) = db.execute("select count(*) from turn").fetchone()
@@ -63,5 +64,5 @@ def add_cassette(store: Database, digest: str, turns: Sequence[Recorded]) -> int
 
 
 def _arrived(turn: Recorded) -> Recorded:
-    """Return a turn with a name for its prompt in transcripts, and the time when it came here."""
+    """Return a turn with a new uuid for its prompt, and the current time as its end."""
     return replace(turn, node=replace(turn.node, uuid=str(uuid.uuid4()), ended=time.time()))

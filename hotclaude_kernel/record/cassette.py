@@ -1,9 +1,9 @@
 """A cassette: the recorded turns of a notebook in a text file that can be committed beside it.
 
-`nb.hotclaude.jsonl` has a header line and then a line for each turn, sorted by key, each turn with
-all that it follows. The same turns are the same bytes: there is no time of day in it, no name of a
-session, no folder. A frame stands as it was recorded, its fields in their order, because that is
-how a page shows them.
+`nb.hotclaude.jsonl` has a header line, and then a line for each turn, sorted by key. With each turn
+it has all turns before it. The same turns make the same bytes: the file has no time of day, no
+session id, no folder. The fields of a frame keep their recorded order, because the page shows them
+in it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 VERSION = 1
 HEADER = {"hotclaude": "cassette", "v": VERSION}
 STATUSES = ("ok", "error", "interrupted")
-MOST = 2**53  # the largest number that every reader of JSON tells from the next one
-MACHINE = "cwd"  # the setting that means something on one machine only
+MOST = 2**53  # JSON readers that use doubles are exact up to here
+MACHINE = "cwd"  # the setting that has a meaning on one machine only
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def text_of(path: Path) -> str:
-    """Return what a file holds. Raises `StoreError` where it is no text or can't be read."""
+    """Return the text of a file. Raises `StoreError` if it can't be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -57,7 +57,7 @@ def text_of(path: Path) -> str:
 
 
 def digest(text: str) -> str:
-    """Return the name of a cassette by its content."""
+    """Return the digest of a cassette's text as 32 hex digits; the record knows it by that."""
     return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -65,13 +65,13 @@ def digest(text: str) -> str:
 
 
 def write(store: Store, nodes: Iterable[str]) -> str:
-    """Return the cassette of turns, by their nodes, and of all that they follow.
+    """Return the text of the cassette of turns, given by their nodes, and of all turns before them.
 
-    Raises `StoreError` where one is not recorded, or does not follow from what is recorded of it.
+    Raises `StoreError` if a turn is not recorded, or if its key or node does not fit its content.
     """
     pinned = set(_known(store, nodes))
     turns = [store.turn(node) for node in archive.lineage(store, pinned)]
-    # Of several answers to one question the last one in this order replays.
+    # Of several answers to one question, the last in this order is the one that replays.
     ranked = sorted(turns, key=lambda turn: (turn.replays, turn.node.id in pinned, turn.node.ended))
     replaying = {turn.node.key: turn.node.id for turn in ranked if turn.node.status == "ok"}
     portable = [
@@ -93,7 +93,7 @@ def _known(store: Store, nodes: Iterable[str]) -> Iterator[str]:
 
 
 def _portable(turn: Recorded) -> Recorded:
-    """Return a turn without what is of this machine; its key stays what it was."""
+    """Return a turn without the settings of this machine; its key is unchanged."""
     config = turn.settings.mcp_config
     if config is not None and not config.startswith(identity.DIGESTED):
         config = identity.DIGESTED + identity.settings_values(turn.settings)["mcp_config"]
@@ -109,7 +109,7 @@ def _portable(turn: Recorded) -> Recorded:
 
 
 def _line(turn: Recorded) -> Line:
-    """Return a turn as JSON values. What is empty, or as it mostly is, is left out."""
+    """Return a turn as JSON values. Optional fields with their usual value are left out."""
     line: Line = {
         "key": turn.node.key,
         "node": turn.node.id,
@@ -150,9 +150,10 @@ def _attachment(image: Attachment) -> Line:
 
 
 def milliseconds(seconds: float) -> float:
-    """Return seconds to the millisecond that is shown as the same hundredth.
+    """Round seconds to a millisecond that has the same hundredth.
 
-    A footer shows hundredths: what rounds twice may round to another one.
+    A footer shows hundredths. Rounding to milliseconds first could change the hundredth, so the
+    neighbouring milliseconds are tried too.
     """
     nearest = (round(seconds + change, 3) for change in (0.0, 0.001, -0.001))
     return next(ms for ms in nearest if f"{ms:.2f}" == f"{seconds:.2f}")
@@ -160,7 +161,7 @@ def milliseconds(seconds: float) -> float:
 
 def _json(value: Mapping[str, Any]) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # Half an emoji has no UTF-8, but JSON has an escape for it.
+    # UTF-8 can't encode a lone surrogate (half an emoji), but JSON can escape it.
     return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
@@ -168,10 +169,10 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def load(store: Store, text: str) -> int:
-    """Record the turns of a cassette that are not recorded; return how many there were.
+    """Record the turns of a cassette that are not recorded yet; return how many there were.
 
-    A cassette that was loaded before is known by its digest. Raises `StoreError` where it can't be
-    taken whole; nothing of it is then.
+    A cassette that was loaded before is skipped, by its digest. If any line is damaged, raises
+    `StoreError` and records nothing.
     """
     name = digest(text)
     if archive.has_cassette(store, name):
@@ -180,19 +181,20 @@ def load(store: Store, text: str) -> int:
 
 
 def read(text: str) -> list[Recorded]:
-    """Return the turns of a cassette, each behind the one that it follows.
+    """Return the turns of a cassette, each after the one that it follows.
 
-    What each turn is named by is derived anew. Raises `StoreError` that names the line where it
-    does not come out so, or something is damaged; `StoreTooNew` where the file is of a newer form.
+    The key and the node of each turn are computed anew. Raises `StoreError`, which names the line,
+    if they differ from those in the file or the line is damaged. Raises `StoreTooNew` if a newer
+    hotclaude wrote the file.
     """
-    header, *rows = text.split("\n")  # in JSON no other sign ends a line
+    header, *rows = text.split("\n")  # not splitlines: JSON may hold its other line separators
     _check(header)
     turns: dict[str, Recorded] = {}
     written: dict[str, int] = {}
     for number, row in enumerate(rows, 2):
         if row.strip():
             turn = _read(row, number)
-            # A merge may have left the same turn twice.
+            # A merge in git may have left the same turn twice.
             turns.setdefault(turn.node.id, turn)
             written.setdefault(turn.node.id, number)
     for node in [turn.node for turn in turns.values()]:
@@ -212,7 +214,7 @@ def _check(header: str) -> None:
     if kind != "cassette" or type(version) is not int:
         raise StoreError("This is no cassette: it has no header of one")
     if version > VERSION:
-        raise StoreTooNew("The cassette is of a newer form", hint="Update hotclaude.")
+        raise StoreTooNew("A newer hotclaude wrote the cassette", hint="Update hotclaude.")
 
 
 def _read(row: str, number: int) -> Recorded:
@@ -231,7 +233,7 @@ def _read(row: str, number: int) -> Recorded:
 def _refuse(number: int, why: str, error: Exception | None = None) -> NoReturn:
     raise StoreError(
         f"The cassette's line {number} can't be taken: {why}",
-        hint="Nothing of it was. Take the file from where it came from once more.",
+        hint="None of its turns were. Get the file again from where it came from.",
     ) from error
 
 
@@ -241,7 +243,7 @@ def _no_number(name: str) -> NoReturn:
 
 def _turn(line: Line) -> Recorded:
     frames = [frame for given in line["frames"] if (frame := kept(given)) is not None]
-    whole = len(frames) == len(line["frames"])  # else the tracks are those of other frames
+    whole = len(frames) == len(line["frames"])  # else the frame numbers of `deltas` are wrong
     first = line["first_text_s"]
     turn = Recorded(
         node=_node(line),
@@ -256,7 +258,7 @@ def _turn(line: Line) -> Recorded:
         replays=_flag(line.get("replays", True)),
     )
     if _flag(line["pure"]) != turn.pure:
-        raise ValueError("what it says of its tools does not follow from its frames")
+        raise ValueError("`pure` does not follow from its frames")
     return turn
 
 
@@ -303,12 +305,12 @@ def _setting(kind: str, value: Any) -> Any:
     if kind.startswith("tuple"):
         if isinstance(value, list):
             return tuple(map(_text, value))
-        raise ValueError("a setting is no list")
+        raise ValueError("a setting that must be a list is not")
     return _count(value) if kind.startswith("int") else _text(value)
 
 
 def _deltas(tracks: Any) -> bytes:
-    """Return the tracks as they are recorded; `ValueError` where they are none."""
+    """Return the times of the text as they are recorded. Raises `ValueError` on damaged ones."""
     for name, track in tracks.items():
         if not (name.isdecimal() and all(len([_count(n) for n in pair]) == 2 for pair in track)):
             raise ValueError("the times of its text are damaged")
@@ -325,29 +327,29 @@ def _image(line: Line) -> Attachment:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or _SURROGATE.search(value):
-        raise ValueError("something that must be a text is none")
+        raise ValueError("a field that must be a string is not")
     return value
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MOST:
-        raise ValueError("something that must be a whole number is none")
+        raise ValueError("a field that must be a whole number is not, or is out of range")
     return value
 
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value <= MOST or math.isnan(value):
-        raise ValueError("something that must be a number is none")
+        raise ValueError("a field that must be a number is not, or is out of range")
     return float(value)
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("something that must be true or false is neither")
+        raise ValueError("a field that must be true or false is neither")
     return value
 
 
 def _one_of(names: tuple[str, ...], value: Any) -> str:
     if value not in names:
-        raise ValueError(f"something must be one of {', '.join(names)}")
+        raise ValueError(f"a field must be one of {', '.join(names)}")
     return str(value)

@@ -1,7 +1,7 @@
-"""The file of the record: opened for one user, brought up to date, written under a lock.
+"""The record's SQLite file: readable by its user only, migrated when opened, written under a lock.
 
-Every writing transaction begins with `begin immediate`; a plain `begin` that reads first and writes
-then fails under two writers, whatever the time-out.
+Every writing transaction begins with `begin immediate`. With a plain `begin`, SQLite lets two
+writers read first; the second one's write then fails at once, whatever the busy time-out.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ MEMORY = ":memory:"
 
 
 class Database:
-    """A file of the record, or one in memory. Safe to call from any thread.
+    """The record's SQLite database, in a file or in memory. Safe to call from any thread.
 
-    Raises `StoreError` where the file can't be used, on opening and on every call.
+    Opening it and every call raise `StoreError` if the file can't be used. Opening raises
+    `StoreTooNew` if a newer hotclaude wrote the file.
     """
 
     def __init__(self, path: str = MEMORY) -> None:
@@ -43,17 +44,17 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"The record {path} can't be used: {error}",
-                hint="Turns are answered and not recorded until a restart finds it mended.",
+                hint="Turns are answered but not recorded. Repair the file, restart the kernel.",
             ) from error
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the connection."""
         with self._lock:
             self._connection.close()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Hold a transaction: all that the block does, or nothing."""
+        """Run the block in a transaction: all of its changes are made, or none."""
         with self.read() as db:
             db.execute("begin immediate")
             try:
@@ -66,15 +67,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection."""
+        """Lend the connection to the block; other threads wait."""
         with self._lock:
             try:
                 yield self._connection
             except (sqlite3.Error, zlib.error) as error:
                 raise StoreError(
                     f"The record {self.path} failed: {error}",
-                    hint="The turn stands in this kernel's memory and is recorded with the next "
-                    "one that can be.",
+                    hint="The turn is kept in this kernel's memory and is recorded with the next "
+                    "one that can be written.",
                 ) from error
 
     def _migrate(self) -> None:
@@ -88,7 +89,7 @@ class Database:
         if version == len(MIGRATIONS):
             return
         with self.write():
-            # Another kernel may have been here in the meantime.
+            # Another kernel may have migrated the file meanwhile.
             (version,) = db.execute("pragma user_version").fetchone()
             for number, migration in enumerate(MIGRATIONS[version:], version + 1):
                 for statement in filter(str.strip, migration.split(";")):
@@ -99,7 +100,7 @@ class Database:
 def _open(path: str) -> sqlite3.Connection:
     if path != MEMORY:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made by us, so that it is nobody else's to read from its first byte on.
+        # SQLite would create the file with the umask's rights; this file is private from the start.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     return sqlite3.connect(
         path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False

@@ -1,4 +1,4 @@
-"""Deleting what nobody holds any more."""
+"""Delete the turns and blobs that nothing in the record refers to any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Freed(Struct, frozen=True, kw_only=True):
-    """What nobody held."""
+    """How much was deleted; `size_bytes` is the size of the blobs as stored, compressed."""
 
     turns: int
     blobs: int
@@ -40,7 +40,10 @@ USED = """
 
 
 def forget_unheld(store: Database, *, dry_run: bool = False) -> Freed:
-    """Delete the turns that no branch, checkpoint, notebook or key holds, and blobs of no turn."""
+    """Delete the turns that no branch, checkpoint, notebook or key holds, and blobs of no turn.
+
+    A turn that a held one follows is held too. With `dry_run` nothing is deleted.
+    """
     with store.write() as db:
         db.execute("drop table if exists unheld")
         db.execute(UNHELD)
@@ -60,12 +63,12 @@ def _forget(db: sqlite3.Connection) -> Freed:
     (size,) = db.execute(f"select coalesce(sum(length(data)), 0) {unused}").fetchone()
     blobs = db.execute(f"delete {unused}").rowcount
     if turns:
-        db.execute("delete from cassette")  # else what they brought would never come back
+        db.execute("delete from cassette")  # so that a cassette with deleted turns is loaded again
     return Freed(turns=turns, blobs=blobs, size_bytes=size)
 
 
 def compact(store: Database) -> None:
-    """Give the room that was freed back to the disk."""
+    """Shrink the SQLite file by its free pages, and its write-ahead log to nothing."""
     with store.read() as db:
         db.execute("vacuum")
         db.execute("pragma wal_checkpoint(truncate)")

@@ -1,7 +1,7 @@
-"""What a cassette tells that was not meant for others: keys, folders of a home, names, addresses.
+"""Find private things in a cassette: API keys, home folders, user names, e-mail addresses.
 
-It looks for the forms that such things have, so it misses a password that is a word. Names that
-stand for nobody (`/home/user`, `name@example.com`) are let pass.
+The search is by pattern, so it misses a password that is a plain word. Names of no real person
+(`/home/user`, `name@example.com`) are not reported.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ NOBODY = (
     "user|users|username|you|your-?name|me|name|someone|example|shared|public|default|runner|"
     "jovyan|root|admin|test|home|local|app|dev|node|ubuntu|debian|vscode|localhost"
 )
-# Fields that hold encoded bytes, in which any letters may come by chance.
+# Fields of encoded bytes, which may match a pattern by chance.
 ENCODED = frozenset({"data", "signature"})
-# Where an absolute path may begin: not inside an address, but behind an option or an escape.
+# Where an absolute path may begin: not inside a URL, but after an option (`-I`) or `\n`.
 BEGIN = r"(?:(?<![\w./~}-])|(?<=file://)|(?<=\\[nrt])|(?<=-[A-Za-z]))"
 DOMAIN = r"(?:com|org|net|edu|gov|mil|int|info|biz|dev|app|cloud|email|academy|tech|[a-z]{2})"
 
 
 class Kind(Struct, frozen=True):
-    """What is looked for; of a finding the first `shown` signs are told."""
+    """A kind of private thing. A report shows the first `shown` characters of what was found."""
 
     name: str
     pattern: re.Pattern[str]
@@ -69,9 +69,10 @@ KINDS = (
 
 
 def lint(text: str) -> list[str]:
-    """Return what a cassette gives away: in which turn, in which field, what; not the thing itself.
+    """Return a line for each private thing in a cassette: its turn, its field and its kind.
 
-    The text may be any JSON lines; a line that is none is looked through as it is.
+    The thing itself is cut off after a few characters. The text may be any JSON lines; a line that
+    is not JSON is searched as plain text.
     """
     kinds = (*KINDS, *_own_names())
     found: dict[str, None] = {}
@@ -98,7 +99,7 @@ def _place(line: Any, number: int) -> str:
 
 
 def _texts(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text in a JSON value, with where it stands; the names of fields too."""
+    """Yield each string in a JSON value, names of fields too, as pairs of its place and itself."""
     match value:
         case str():
             yield field or "text", value
@@ -113,7 +114,7 @@ def _texts(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _own_names() -> Iterator[Kind]:
-    """Yield how the user and the machine are called, as parts of paths."""
+    """Yield a pattern for the user's and one for the machine's name, as a part of a path."""
     for what, name in (("the user's name", _user()), ("the machine's name", _machine())):
         if len(name) > 2 and not re.fullmatch(NOBODY, name, re.IGNORECASE):
             part = rf"(?<=[/\\]){re.escape(name)}(?![\w-])"
@@ -123,7 +124,7 @@ def _own_names() -> Iterator[Kind]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container may run as nobody that it knows
+    except (KeyError, OSError, ImportError):  # a container may run under a uid without a name
         return ""
 
 

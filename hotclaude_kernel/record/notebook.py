@@ -1,7 +1,7 @@
-"""A notebook's place in the record: what it knows of its turns, and what is still to be written.
+"""The record of one notebook: its tree, its turns, and the turns that are still to be written.
 
-A notebook is known by its path, and its cells by their ids: so one that was moved is found again,
-one that was copied goes on by itself, and another one at an old path is not taken for the old one.
+A notebook is known by its path and by the ids of its cells. So a moved notebook is found again, a
+copied one goes on separately, and a new one at an old path is not taken for the old one.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ UNRECORDED = "This turn is not recorded"
 class Record:
     """The record of one notebook, opened at the first use.
 
-    `path` is the notebook's, `None` where it is not known; `store` is the file, the user's by
-    default. Where the file can't be used, everything is kept in memory and said once.
+    `path` is the notebook's, `None` if unknown. `store` is the record's file, by default the
+    user's. If the file can't be used, all turns are kept in memory, and a notice says so once.
     """
 
     def __init__(self, path: str | None = None, *, store: str = "") -> None:
         self.path = path
         self.file = store or store_path()
         self.kernel = this_kernel()
-        self.kept = False  # whether there were turns in the record when it was opened
-        self.resumed: Node | None = None  # where an earlier kernel's conversation goes on
+        self.kept = False  # whether the notebook had turns in the record, or a cassette, already
+        self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
         self._notices: list[str] = []
-        self._pending: list[Recorded] = []
-        self._private: dict[str, Recorded] = {}  # turns that are kept out of the record
+        self._pending: list[Recorded] = []  # turns that are still to be written
+        self._private: dict[str, Recorded] = {}  # turns that must not be written
         self._sought = False  # whether the cassettes were looked for
-        self._recognised = False  # whether the first cell has told which notebook this is
+        self._recognised = False  # whether the first cell's id was compared with the record
         self._opened: tuple[Store, Notebook] | None = None
         self._settings: dict[str, Settings] = {}
 
@@ -57,12 +57,12 @@ class Record:
 
     @property
     def store(self) -> Store:
-        """The store."""
+        """The store, opened at the first use."""
         return self._open()[0]
 
     @property
     def notebook(self) -> int:
-        """The notebook's number in the store."""
+        """The row of the notebook in the store."""
         return self._open()[1].id
 
     @property
@@ -71,7 +71,7 @@ class Record:
         return self._open()[1].branches
 
     def take_notices(self) -> list[str]:
-        """Return, once, what the user should know of the record."""
+        """Return the record's notices to the user, and forget them."""
         notices, self._notices = self._notices, []
         return notices
 
@@ -88,7 +88,7 @@ class Record:
         return self._opened
 
     def _take(self, store: Store, notebook: Notebook) -> None:
-        """Go on with a notebook; on a branch of its own where another kernel has this one."""
+        """Go on with a notebook; on a new branch if another kernel holds the current one."""
         self._opened = (store, notebook)
         branches = notebook.branches
         self.resumed = branches.head
@@ -103,7 +103,11 @@ class Record:
             self.write()
 
     def recognise(self, cell_id: str | None) -> bool:
-        """Find out from the first cell which notebook this is; return whether that was news."""
+        """Find the notebook by the id of its first cell; return whether the path was misleading.
+
+        The notebook may have been moved or copied, or it may be a new one at an old path. Then this
+        record goes on with the right one. Only the first call looks.
+        """
         if self._recognised:
             return False
         self._recognised = True
@@ -113,7 +117,7 @@ class Record:
             return False
         cells = self._cells()
         if ids:
-            # Where the cells can't be read (no .ipynb, or elsewhere) the path is trusted.
+            # If the file's cells can't be read (no .ipynb, or on another machine), trust the path.
             if cell_id is not None and (not cells or ids & cells):
                 return False
             self._begin_anew(store, "" if cell_id is None else self.path or "")
@@ -125,7 +129,7 @@ class Record:
         return True
 
     def _cells(self) -> set[str]:
-        """Return the ids of the cells of the file at our path, nothing where it has none."""
+        """Return the ids of the cells in the notebook file, empty if it can't be read."""
         try:
             cells = json.loads(Path(self.path or "").read_bytes())["cells"]
             return {cell["id"] for cell in cells if isinstance(cell.get("id"), str)}
@@ -135,14 +139,14 @@ class Record:
     def _begin_anew(self, store: Store, path: str) -> None:
         notebooks.release(store, self.kernel)
         if path:
-            notebooks.move(store, self.notebook, None)  # what lay here before keeps its turns
+            notebooks.move(store, self.notebook, None)  # the old notebook keeps its turns
             self._notices.append(
                 "Another notebook lay here before: this one begins a conversation of its own"
             )
         self._take(store, notebooks.notebook_at(store, path or None))
 
     def _go_on_with(self, store: Store, ours: Notebook, known: Notebook) -> None:
-        """Take over a notebook that was moved here, or begin with what one was copied from."""
+        """Take over a notebook that was moved here, or begin with the turns of the one copied."""
         moved = known.path is None or not Path(known.path).exists()
         if moved or self.path is None:
             if self.path is not None:
@@ -160,10 +164,10 @@ class Record:
     # --- writing -----------------------------------------------------------------------------
 
     def add(self, turn: Recorded, *, keep: bool = True) -> None:
-        """Record a turn behind the head, and stand on it.
+        """Record a turn that follows the head, and make it the head.
 
-        What can't be written now is kept, said, and written with the next turn that can be. What
-        is not to be kept, and what follows such a turn, stays in this kernel's memory.
+        A turn that can't be written stays in memory, and is written with the next turn that can; a
+        notice says so. With `keep` false, the turn and all that follow it stay in memory only.
         """
         node = turn.node
         self._settings[node.settings] = turn.settings
@@ -186,10 +190,10 @@ class Record:
         self.branches.grow(node)
 
     def _the_same(self, node: Node) -> Node | None:
-        """Return the very same turn as it is recorded, or will be; `None` where it is a new one.
+        """Return the node of an identical turn that is recorded, or will be; `None` if it is new.
 
-        Its prompt's uuid is the recorded one. With another, a resumed process could not be rewound
-        to it.
+        The returned node keeps the prompt uuid it is (or will be) recorded under. With any other, a
+        resumed process could not be rewound to the turn.
         """
         if node.id not in self._private and (known := self.branches.nodes.get(node.id)):
             return known
@@ -198,7 +202,7 @@ class Record:
         return None
 
     def _write_pending(self) -> str:
-        """Write what waits; return the last one's uuid in the record."""
+        """Write the pending turns; return the prompt uuid under which the last one is recorded."""
         uuid = ""
         while self._pending:
             uuid = self.store.save(self.notebook, self._pending[0], branch=self.branches.current)
@@ -206,7 +210,7 @@ class Record:
         return uuid
 
     def join(self, node: Node) -> None:
-        """Stand on a recorded turn, which becomes one of this notebook's."""
+        """Make a recorded turn the head, and a member of this notebook."""
         self.branches.grow(node)
         try:
             self._write_pending()
@@ -216,7 +220,7 @@ class Record:
             self._notices.append(f"{error.message}. {error.hint}")
 
     def write(self) -> None:
-        """Record where the branches stand; what can't be written is said."""
+        """Write all branches and checkpoints. If that fails, a notice says so."""
         try:
             self._write_pending()
             kept = self.branches.nodes.keys() - self._private.keys()
@@ -226,16 +230,17 @@ class Record:
             self._notices.append(f"{error.message}. {error.hint}")
 
     def spend(self, usage: Usage) -> None:
-        """Note what a turn used."""
-        with contextlib.suppress(StoreError):  # it is said when the turn can't be recorded
+        """Record the usage of a turn."""
+        with contextlib.suppress(StoreError):  # `add` says so when it fails too
             notebooks.spend(self.store, self.notebook, usage)
 
     # --- reading -----------------------------------------------------------------------------
 
     def entries(self, path: list[Node]) -> list[bytes]:
-        """Return the transcript of a path, a turn each; made from the recordings where it is lost.
+        """Return the transcript of a path, as the entries of each turn.
 
-        Raises `StoreError` where neither is there.
+        If the transcript of a turn is missing, all of it is rebuilt from the recordings, and a
+        notice says so. Raises `StoreError` if a turn is not recorded.
         """
         waiting = self._waiting
         stored = len(path)
@@ -256,24 +261,24 @@ class Record:
 
     @property
     def _waiting(self) -> dict[str, Recorded]:
-        """The turns that are in memory only: not written yet, or not to be."""
+        """The turns that are in memory only, by node: not written yet, or never to be."""
         return {turn.node.id: turn for turn in self._pending} | self._private
 
     def turn(self, node: str) -> Recorded:
-        """Return a finished turn of this notebook or another. Raises `StoreError`."""
+        """Return a finished turn of any notebook. Raises `StoreError` if it is not recorded."""
         waiting = self._waiting.get(node)
         return waiting if waiting else self.store.turn(node)
 
     def recorded(self, node: str, cell_id: str | None) -> Recorded:
-        """Return a turn as this notebook has it, in the cell that shows it."""
+        """Return a finished turn with this notebook's node, of the cell that shows it."""
         turn = self.turn(node)
         known = self.branches.nodes.get(node) or turn.node
         return replace(turn, node=replace(known, cell_id=cell_id or known.cell_id))
 
     def find(self, key: str) -> str | None:
-        """Return the node that replays for a key, `None` where none was recorded.
+        """Return the node that replays for a key, `None` if none is recorded.
 
-        The first that is not in the record is also looked for in the notebook's cassette.
+        The first key that is not in the record makes it load the notebook's cassette.
         """
         found = self.store.find(key)
         if found is None and not self._sought:
@@ -286,7 +291,8 @@ class Record:
         from . import places
 
         paths = places.found(self.path)
-        self.kept |= bool(paths) and self.path is not None  # else they may be of other notebooks
+        # Without a path, `found` returns all cassettes here: they may be of other notebooks.
+        self.kept |= bool(paths) and self.path is not None
         for path in paths:
             from . import cassette  # takes 4 ms, and most notebooks have none
 
@@ -297,30 +303,30 @@ class Record:
                 self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
 
     def settings_of(self, node: Node) -> Settings:
-        """Return the settings that a turn was asked under. Raises `StoreError`."""
+        """Return the settings of a turn. Raises `StoreError` if they are not recorded."""
         if node.settings not in self._settings:
             self._settings[node.settings] = self.store.settings(node.settings)
         return self._settings[node.settings]
 
     def version_of(self, node: Node) -> str:
-        """Return the version of claude that a turn was asked of; empty where it is not known."""
+        """Return the version of claude that answered a turn, empty if unknown."""
         with contextlib.suppress(StoreError):
             return self.turn(node.id).cli
         return ""
 
     def spent(self) -> Cost:
-        """Return what the notebook's turns have used, in every kernel's life."""
+        """Return what the notebook's turns have used, in this kernel and earlier ones."""
         tokens, usd = notebooks.spent(self.store, self.notebook)
         return Cost(tokens=tokens, usd=usd)
 
     def close(self) -> None:
-        """Let go of the notebook."""
+        """Write what is pending, release the notebook's branch, and close the store."""
         if self._opened is None:
             return
         store = self._opened[0]
         try:
             if self._pending:
-                self.write()  # where the branches stand too: not always at what is written last
+                self.write()  # the branches too: the current one may not end at the last turn
             notebooks.release(store, self.kernel)
         except StoreError:
             pass

@@ -1,4 +1,4 @@
-"""Notebooks in the record: which there are, where each stands, who holds it, what it has spent."""
+"""Notebooks in the record: their paths, members, branches, holders and spending."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .database import Database
 
-# The columns of a node. What names a turn outside the record is its node, not its row.
+# The columns of a node. Outside the record a turn is named by its node, not by its row.
 NODE = """
     select t.node, (select p.node from turn p where p.id = t.parent), t.number,
            substr(t.prompt, 1, ?), t.status, t.key, t.settings, t.uuid, t.compacted, t.model,
@@ -37,7 +37,7 @@ USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_toke
 
 
 class Notebook(Struct, frozen=True, kw_only=True):
-    """What the record knows of a notebook."""
+    """A notebook in the record: `id` is its row, `holders` maps branches to their kernels."""
 
     id: int
     path: str | None
@@ -46,7 +46,7 @@ class Notebook(Struct, frozen=True, kw_only=True):
 
 
 def notebook_at(store: Database, path: str | None) -> Notebook:
-    """Return the notebook at a path, an empty one where nothing is known of it."""
+    """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`."""
     with store.write() as db:
         if path is not None:
             db.execute(
@@ -60,7 +60,7 @@ def notebook_at(store: Database, path: str | None) -> Notebook:
 
 
 def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
-    """Return the notebook with the newest turn of these cells, `None` where none knows any."""
+    """Return the notebook with the newest turn of any of these cells, `None` if none has one."""
     with store.read() as db:
         row = db.execute(
             "select notebook from member where cell_id in (select value from json_each(?))"
@@ -82,14 +82,14 @@ def _load(db: sqlite3.Connection, at: int) -> Notebook:
 
 
 def move(store: Database, notebook: int, path: str | None) -> None:
-    """Note that a notebook lies elsewhere now; what was noted of that place gives way."""
+    """Set a notebook's path. Another notebook that had this path is left without one."""
     with store.write() as db:
         db.execute("update notebook set path = null where path = ?", (path,))
         db.execute("update notebook set path = ? where id = ?", (path, notebook))
 
 
 def copy_members(store: Database, notebook: int, branches: Branches) -> None:
-    """Make all turns of another notebook this one's too."""
+    """Make all turns in `branches`, the tree of another notebook, members of this one too."""
     with store.write() as db:
         db.executemany(
             "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
@@ -98,7 +98,7 @@ def copy_members(store: Database, notebook: int, branches: Branches) -> None:
 
 
 def write_branches(store: Database, notebook: int, branches: Branches, kernel: str) -> None:
-    """Record all names, where they stand, and which one this kernel is on."""
+    """Record all branches and checkpoints, and that this kernel holds the current branch."""
     with store.write() as db:
         for table, names in (
             ("branch", branches.branches),
@@ -119,7 +119,7 @@ def write_branches(store: Database, notebook: int, branches: Branches, kernel: s
 
 
 def hold(store: Database, notebook: int, branch: str, kernel: str) -> bool:
-    """Take a branch for this kernel; return whether it was free."""
+    """Take a branch for this kernel, unless a running kernel holds it; return whether it did."""
     with store.write() as db:
         row = db.execute(
             "select kernel from holder where notebook = ? and branch = ?", (notebook, branch)
@@ -132,13 +132,13 @@ def hold(store: Database, notebook: int, branch: str, kernel: str) -> bool:
 
 
 def release(store: Database, kernel: str) -> None:
-    """Let go of what a kernel holds, and forget its processes."""
+    """Release the branch that a kernel holds."""
     with store.write() as db:
         db.execute("delete from holder where kernel = ?", (kernel,))
 
 
 def spend(store: Database, notebook: int, usage: Usage) -> None:
-    """Note what a turn used, finished or not."""
+    """Record the usage of a turn, finished or not."""
     tokens = usage.prompt_tokens + usage.output_tokens
     with store.write() as db:
         row = (notebook, time.time(), tokens, usage.cost_usd)
@@ -157,7 +157,7 @@ def spent(store: Database, notebook: int) -> tuple[int, float]:
 
 
 def join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) -> None:
-    """Make a turn one of the notebook's; a cell that is not given keeps what is there."""
+    """Make a turn a member of the notebook. With `cell_id` `None`, a recorded cell is kept."""
     db.execute(
         "insert into member values (?, ?, ?)"
         " on conflict do update set cell_id = coalesce(excluded.cell_id, cell_id)",
@@ -166,7 +166,7 @@ def join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) 
 
 
 def put_branch(db: sqlite3.Connection, notebook: int, name: str, at: int | None) -> None:
-    """Stand a branch on a turn, or before the first one."""
+    """Record that a branch ends at a turn; `None` is before the first one."""
     db.execute(
         "insert into branch values (?, ?, ?) on conflict do update set turn = excluded.turn",
         (notebook, name, at),
@@ -174,7 +174,7 @@ def put_branch(db: sqlite3.Connection, notebook: int, name: str, at: int | None)
 
 
 def row_of(db: sqlite3.Connection, node: str) -> int:
-    """Return the row of a turn. Raises `StoreError` where it is not recorded."""
+    """Return the row of a turn. Raises `StoreError` if it is not recorded."""
     row = db.execute("select id from turn where node = ?", (node,)).fetchone()
     if row is None:
         raise StoreError(f"The turn {node[:12]} is not in the record")
@@ -182,7 +182,7 @@ def row_of(db: sqlite3.Connection, node: str) -> int:
 
 
 def node_of(row: Sequence[Any]) -> Node:
-    """Return the node that a row of `NODE` holds, of no cell."""
+    """Return the node in a row of `NODE`, without a cell."""
     return Node(
         id=row[0],
         parent=row[1],

@@ -1,4 +1,4 @@
-"""Lists of turns and places, for the command line."""
+"""Queries for the command line: lists of turns, and the position of a notebook."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 def all_turns(store: Database) -> list[str]:
-    """Return the nodes of every recorded turn, the oldest first."""
+    """Return the nodes of all recorded turns, the oldest first."""
     with store.read() as db:
         return [node for (node,) in db.execute("select node from turn order by id")]
 
 
 def turns_named(store: Database, prefix: str) -> list[str]:
-    """Return the nodes that begin so; else those that replay for a key that does."""
+    """Return the nodes that begin with `prefix`; if none, those that replay for such a key.
+
+    At most 20 are returned.
+    """
     nodes = "select node from turn where substr(node, 1, length(:prefix)) = :prefix order by id"
     heads = (
         "select t.node from head h join turn t on t.id = h.turn"
@@ -39,7 +42,7 @@ def turns_named(store: Database, prefix: str) -> list[str]:
 
 
 class Stand(Struct, frozen=True):
-    """Where a notebook stands: its branch, and the node of the last turn of it."""
+    """The position of a notebook: its current branch, and the node of that branch's last turn."""
 
     branch: str
     node: str | None
@@ -54,7 +57,7 @@ STAND = """
 
 
 def stand_of(store: Database, paths: Iterable[str]) -> Stand | None:
-    """Return where the notebook at one of these paths stands, `None` where none is known."""
+    """Return the position of the notebook at one of these paths, `None` if none is recorded."""
     with store.read() as db:
         row = db.execute(STAND, (json.dumps(list(paths)),)).fetchone()
     return Stand(*row) if row else None
@@ -82,7 +85,7 @@ def newest(
 ) -> list[tuple[Node, str]]:
     """Return the newest turns, the newest last: of all notebooks, or of the one at these paths.
 
-    With each comes the path of a notebook that has it, empty where none is known.
+    Each comes with the path of a notebook that has it, empty if none is known.
     """
     named = None if paths is None else json.dumps(list(paths))
     values = {"length": SNIPPET, "paths": named, "count": count}

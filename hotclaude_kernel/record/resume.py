@@ -1,9 +1,9 @@
-"""Where the record lies, and a transcript made from it: what a start needs before all imports.
+"""The record's path, and transcripts made from it: a kernel's start needs them before all imports.
 
-`claude` resumes any transcript it is given by path, and the next request is byte for byte what it
-would have been in the process that wrote it. So the record holds what each turn added to its
-transcript, and each process that goes on from a turn is given a file of its own, made of the turns
-up to there: no two processes ever write one transcript, and a half turn is in none.
+`claude` resumes any transcript that it is given by path. Its next request is then byte for byte the
+one that the process that wrote the transcript would have sent. So the record holds the entries that
+each turn added to its transcript. A process that resumes after a turn gets a new file, with the
+entries of the turns up to it: no two processes write one transcript, and none has half a turn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-SCHEMA = 1  # the newest migration of `store`; a test holds the two together
+SCHEMA = 1  # equal to `len(schema.MIGRATIONS)`, as a test checks
 
 CHAIN = """
     with recursive up(id, parent, entries, back) as (
@@ -26,7 +26,7 @@ CHAIN = """
     )
     select b.data from up join blob b on b.digest = up.entries order by up.back desc
 """
-# The branch that a notebook's next kernel goes on with, unless another kernel holds it.
+# The end of the notebook's current branch: its next kernel resumes there, unless another holds it.
 HEAD = """
     select t.node, s.flags, h.kernel
     from notebook n
@@ -39,7 +39,7 @@ HEAD = """
 
 
 def store_path() -> str:
-    """Return where the record lies: `HOTCLAUDE_STORE`, or in the user's data folder."""
+    """Return the path of the record: `HOTCLAUDE_STORE`, or a file in the user's data folder."""
     named = os.environ.get("HOTCLAUDE_STORE")
     if named:
         return os.path.abspath(os.path.expanduser(named))
@@ -52,22 +52,23 @@ def store_path() -> str:
 
 
 def sessions_folder(store: str) -> str:
-    """Return where the transcripts of running processes lie."""
+    """Return the folder of the transcripts that running processes resumed from."""
     return os.path.join(os.path.dirname(store), "sessions")
 
 
 def chain(connection: sqlite3.Connection, node: str) -> list[bytes]:
-    """Return what each turn from the first to this one added to its transcript."""
+    """Return the transcript entries of each turn from the first to `node`, as JSON lines."""
     import zlib
 
     return [zlib.decompress(data) for (data,) in connection.execute(CHAIN, (node,))]
 
 
 def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> str:
-    """Write a transcript for one process to go on from; return its path.
+    """Write a transcript for one process to resume from; return its path.
 
-    `entries` are those of each turn. A turn that was recorded behind the very same answer of
-    another process names that one's entry as its parent: it is hung behind the turn before it.
+    `entries` are the JSON lines of each turn. A turn may name a parent entry that is not among
+    them: it was recorded after an identical answer of another process. Its parent becomes the last
+    entry of the turn before.
     """
     import re
 
@@ -94,8 +95,11 @@ def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> 
 
 
 def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes]] | None:
-    """Return where a notebook goes on: node, the flags it was asked under, the kernel that holds
-    it, and the transcript. `None` where nothing is recorded of it; nothing is written.
+    """Return where a notebook goes on, `None` if it is not recorded or the record is unreadable.
+
+    The tuple holds the node of its last turn, that turn's working directory and flags as a JSON
+    list, the kernel that holds the branch (`None` if none does), and the transcript entries.
+    Nothing is written.
     """
     if not os.path.exists(store):
         return None

@@ -1,8 +1,8 @@
-"""The tables of the record, as migrations that a file goes through once each, in order.
+"""The tables of the record, as migrations; a file goes through each of them once, in order.
 
-A turn is named by what happened (`node`), which holds what it followed; so equal turns of two
-notebooks are one row, and each notebook has them as its `member`s. Blobs are compressed, and are
-named by what is in them.
+A turn's `node` is a digest of the turn and of the one before it. So identical turns of two
+notebooks are one row, and a `member` row links it to each notebook. `head` names the turn that
+replays for a key. Blobs are compressed, and named by the digest of their content.
 """
 
 M001 = """

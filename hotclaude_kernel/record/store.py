@@ -1,8 +1,8 @@
 """The record: one SQLite file that holds every finished turn.
 
-A turn is written in one transaction when it ends, and what is committed is never changed: only
-branches, checkpoints and holders move. In memory a turn goes by its node; the numbers of rows stay
-inside the record.
+A turn is written in one transaction when it ends, and its row is never changed: only branches,
+checkpoints, heads and holders are. In memory a turn is named by its node; row numbers are used
+inside this room only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-# What a turn is read from, behind the columns of its node.
+# The columns of a turn: those of its node, then the others.
 TURN = NODE.replace(
     "from turn t",
     """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced,
@@ -61,12 +61,16 @@ ASKED_AFTER = """
     order by t.id desc limit 200
 """
 ASKED = "select node from turn where prompt = ? and status = 'ok' order by id desc limit 200"
-# A turn that came again is what replays for its key.
+# The turn that was recorded or joined last is the one that replays for its key.
 NEWEST = "insert or replace into head select key, id from turn where id = ? and status = 'ok'"
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """A process that a kernel started and wrote down."""
+    """A claude process that a kernel started, as recorded: it can be ended if its kernel dies.
+
+    `started` is in clock ticks since boot (see `processes`), `kernel` is the kernel's
+    `this_kernel()`, `file` is the transcript it resumed from.
+    """
 
     token: str
     pid: int
@@ -76,15 +80,15 @@ class Process(Struct, frozen=True, kw_only=True):
 
 
 class Store(Database):
-    """The record in a file, or in memory where there is none; see `Database`."""
+    """The record, in a file or in memory; see `Database`."""
 
     # --- turns -------------------------------------------------------------------------------
 
     def save(self, notebook: int, turn: Recorded, *, branch: str) -> str:
-        """Record a turn and stand the branch on it, both or neither.
+        """Record a turn and end the branch at it, both or neither.
 
-        If the very same turn is recorded already, that one is taken. Return the uuid of the
-        prompt as it is recorded.
+        If an identical turn is already recorded, it is kept. Return the prompt uuid that is
+        recorded: then it is another one than the given turn's.
         """
         with self.write() as db:
             at = put(db, turn)
@@ -95,9 +99,9 @@ class Store(Database):
         return str(uuid)
 
     def join(self, notebook: int, node: str, cell_id: str | None, *, branch: str) -> None:
-        """Make a recorded turn one of this notebook's, and stand the branch on it.
+        """Make a recorded turn a member of this notebook, and end the branch at it.
 
-        It is the newest answer to its key, and so the one that replays.
+        From now on it is the one that replays for its key.
         """
         with self.write() as db:
             at = row_of(db, node)
@@ -106,20 +110,20 @@ class Store(Database):
             db.execute(NEWEST, (at,))
 
     def find(self, key: str) -> str | None:
-        """Return the node that replays for a key, `None` where none was recorded."""
+        """Return the node that replays for a key, `None` if none is recorded."""
         query = "select t.node from head h join turn t on t.id = h.turn where h.key = ?"
         with self.read() as db:
             row = db.execute(query, (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def node(self, node: str, cell_id: str | None = None) -> Node | None:
-        """Return a turn as a node, of the cell that it is shown in; `None` if not recorded."""
+        """Return the node of a turn, with the given cell; `None` if it is not recorded."""
         with self.read() as db:
             row = db.execute(f"{NODE} where t.node = ?", (SNIPPET, node)).fetchone()
         return None if row is None else replace(node_of(row), cell_id=cell_id)
 
     def turn(self, node: str) -> Recorded:
-        """Return a turn, without its transcript. Raises `StoreError` where it is not recorded."""
+        """Return a turn, without its transcript. Raises `StoreError` if it is not recorded."""
         with self.read() as db:
             row = db.execute(f"{TURN} where t.node = ?", (SNIPPET, node)).fetchone()
             if row is None:
@@ -140,33 +144,33 @@ class Store(Database):
             )
 
     def entries(self, node: str) -> list[bytes]:
-        """Return what each turn up to this one added to its transcript."""
+        """Return the transcript entries of each turn from the first to `node`, as JSON lines."""
         with self.read() as db:
             return chain(db, node)
 
     def asked_after(self, node: str | None) -> list[tuple[Prompt, Settings]]:
-        """Return what was asked after a turn, or at the beginning, and answered; newest last.
+        """Return the answered questions after a turn (`None`: the first ones), the newest last.
 
-        Images are left out.
+        Images are left out. At most 200 are returned.
         """
         with self.read() as db:
             rows = db.execute(ASKED_AFTER, (node,)).fetchall()
         return [(Prompt(text=text), _settings_of(asked)) for text, asked in rows[::-1]]
 
     def asked(self, prompt: str) -> list[str]:
-        """Return the turns in which a prompt was asked and answered; newest last."""
+        """Return the nodes of the turns that answered a prompt, at most 200, the newest last."""
         with self.read() as db:
             rows = db.execute(ASKED, (whole(prompt),)).fetchall()
         return [node for (node,) in rows[::-1]]
 
     def prompts_before(self, node: str) -> list[str]:
-        """Return the beginnings of the prompts that led to a turn, without its own."""
+        """Return the prompts of the turns before a turn, each cut to `SNIPPET` characters."""
         with self.read() as db:
             rows = db.execute(PROMPTS, {"length": SNIPPET, "node": node})
             return [prompt for (prompt,) in rows]
 
     def settings(self, name: str) -> Settings:
-        """Return recorded settings. Raises `StoreError` where there are none of that name."""
+        """Return the settings of that digest. Raises `StoreError` if they are not recorded."""
         with self.read() as db:
             row = db.execute("select json from settings where digest = ?", (name,)).fetchone()
         if row is None:
@@ -176,18 +180,18 @@ class Store(Database):
     # --- processes -------------------------------------------------------------------------------
 
     def note_process(self, process: Process) -> None:
-        """Write down a process, so that a later kernel can end it if this one can't."""
+        """Record a process, so that a later kernel can end it if this one can't."""
         row = (process.token, process.pid, process.started, process.kernel, process.file)
         with self.write() as db:
             db.execute("insert or replace into process values (?, ?, ?, ?, ?)", row)
 
     def forget_process(self, token: str) -> None:
-        """Note that a process ended."""
+        """Delete the record of a process that ended."""
         with self.write() as db:
             db.execute("delete from process where token = ?", (token,))
 
     def orphans(self) -> list[Process]:
-        """Return the processes that kernels wrote down which are no more."""
+        """Return the recorded processes whose kernel no longer runs."""
         with self.read() as db:
             rows = db.execute("select token, pid, started, kernel, file from process").fetchall()
         found = [
@@ -201,7 +205,10 @@ class Store(Database):
 
 
 def put(db: sqlite3.Connection, turn: Recorded) -> int:
-    """Write a turn, unless the very same is there; return its row. Its parent's must be there."""
+    """Write a turn, unless an identical one is recorded; return its row.
+
+    Raises `StoreError` if its parent is not recorded.
+    """
     node, usage = turn.node, turn.node.usage
     parent = None if node.parent is None else row_of(db, node.parent)
     entries, frames, deltas = (_blob(db, d) for d in (turn.entries, turn.frames, turn.deltas))
@@ -223,7 +230,7 @@ def put(db: sqlite3.Connection, turn: Recorded) -> int:
 
 
 def _next_row(db: sqlite3.Connection) -> int:
-    """Return a number above all others; by the clock, so that stores can be told apart."""
+    """Return a row number above all others, from the clock: rows of two stores differ."""
     (newest,) = db.execute("select coalesce(max(id), 0) from turn").fetchone()
     return max(time.time_ns(), int(newest) + 1)
 

@@ -1,7 +1,7 @@
-"""Transcripts: reading what a turn added to one, and making one anew from recordings.
+"""Transcripts: read the entries that a turn added to one, and rebuild one from recordings.
 
-When a turn's result is read, all of its entries are on disk. They are taken from where the last
-turn's ended, so that a turn costs what it weighs, however long the conversation is.
+When a turn's result has been read, all of its entries are on disk. Reading begins where the last
+turn's entries end, so its cost does not grow with the conversation.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from ..turns.prompt import Prompt
 
 
-# What a resumed process reads of a transcript. The rest is its log, several times as large, and
+# The entries that a resumed process reads. The others are a log, several times as large, and
 # checkpoints of files, whose copies belong to the session that made them.
 KEPT = frozenset({"user", "assistant", "attachment", "system"})
-# The bytes before the end by which it is known again; each entry has an id of its own, or a time.
+# How many bytes before the end of reading are compared next time, to see that the file was not
+# rewritten. Each entry has an id of its own, or a time, so equal bytes mean the same entries.
 SEAL_BYTES = 512
 
 
@@ -37,12 +38,13 @@ class Tail:
         self.path = path
         self._at = path.stat().st_size if path else 0
         self._seal = _read(path, self._at - SEAL_BYTES, SEAL_BYTES) if path else b""
-        self._last = ""  # the entry that was taken last
+        self._last = ""  # the uuid of the last entry that was taken
 
     def take(self) -> bytes:
-        """Return what came since the last call, as lines; empty where there is no transcript.
+        """Return the entries that came since the last call, as JSON lines.
 
-        Empty, too, where somebody cut it meanwhile: a part of a turn would be resumed as all of it.
+        Return nothing if there is no transcript. Return nothing, too, if the file was rewritten or
+        entries are missing: a part of a turn would later be resumed as the whole turn.
         """
         self.path = self.path or transcript_path(config_dir(), self.session_id)
         if self.path is None:
@@ -60,7 +62,7 @@ class Tail:
         return b"".join(line for line, entry in pairs if entry.get("type") in KEPT)
 
     def _joined(self, entries: list[Frame]) -> bool:
-        """Whether each entry follows on one that is there, in these or further up."""
+        """Return whether the parent of each entry is in the transcript: among these or before."""
         known = {self._last, *(entry.get("uuid") for entry in entries)}
         parents = {entry.get("parentUuid") for entry in entries} - known - {None}
         if not parents:
@@ -95,11 +97,11 @@ SAID = ("assistant", "user")
 
 
 def transcript(turns: Iterable[tuple[str, Prompt, bytes]]) -> list[bytes]:
-    """Return the entries of each turn, given its prompt's uuid, its prompt and its frames.
+    """Rebuild the transcript entries of each turn, from its prompt's uuid, its prompt and frames.
 
-    A process resumes them and knows what was said and done. They are not byte for byte what they
-    were: the reminders that stood beside the first prompt come with the first live turn, so the
-    prompt cache begins anew. Whoever uses them says so.
+    A process that resumes them knows the conversation and its tool results. The entries differ from
+    the original bytes: the reminders that `claude` puts beside the first prompt are missing, and
+    come with the next live turn. So the prompt cache begins anew; the caller tells the user.
     """
     entries = []
     last: str | None = None
@@ -115,7 +117,7 @@ def transcript(turns: Iterable[tuple[str, Prompt, bytes]]) -> list[bytes]:
 
 
 def _beside(frame: Frame) -> bool:
-    """Whether a frame is no part of the conversation: a subagent's, an echo, an error message."""
+    """Return whether a frame is outside the conversation: a subagent's, an echo, an error."""
     return bool(
         frame.get("parent_tool_use_id")
         or frame.get("isReplay")
@@ -142,14 +144,14 @@ def _write(
 
 
 def transcript_path(config_dir: Path, session_id: str) -> Path | None:
-    """Return where the process keeps the transcript of a session, `None` if it has none yet.
+    """Return the path of a session's transcript, `None` if `claude` has not made it yet.
 
-    A plain session id is looked up only under the folder of the current working directory, and
-    how that is named depends on links; the id itself is unique.
+    It is in a folder named after the working directory. That name depends on symbolic links, so all
+    folders are searched; the session id is unique.
     """
     return next(config_dir.glob(f"projects/*/{session_id}.jsonl"), None)
 
 
 def config_dir() -> Path:
-    """Return the folder in which the process keeps its transcripts."""
+    """Return the configuration folder of `claude`, which has the transcripts in `projects`."""
     return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")

@@ -1,4 +1,4 @@
-"""Whether what is recorded is what it says it is."""
+"""Verify a record: SQLite's own checks, the digests of blobs, the keys and nodes of turns."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def store_faults(store: Store) -> Iterator[str]:
-    """Yield what is wrong in a record: in the file, in its blobs, in what names its turns."""
+    """Yield a line for each fault of a record: in the file, in its blobs, in its turns."""
     with store.read() as db:
         for (said,) in db.execute("pragma integrity_check").fetchall():
             if said != "ok":
                 yield f"the file: {said}"
         for table, *_ in db.execute("pragma foreign_key_check").fetchall():
-            yield f"the table {table}: a row names another one that is not there"
+            yield f"the table {table}: a row refers to a row that does not exist"
         digests = [name for (name,) in db.execute("select digest from blob")]
     for name in digests:
         if fault := _blob_fault(store, name):

@@ -1,4 +1,7 @@
-"""What a turn may cost, and what the prompt cache holds: both from the numbers of past turns."""
+"""The budget of a notebook, the expected cost of its next turn, and the size of its prompt cache.
+
+The cost and the cache are estimated from the usage of past turns.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from ..errors import BudgetReached
 if TYPE_CHECKING:
     from ..claude.events import Usage
 
-CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4  # a rule of thumb for English; only estimates use it
 HINT = "`%budget` shows what was used; raise it there, or take it away with `%budget none`."
 
 
 class Budget(Struct, frozen=True, kw_only=True):
     """The most that a notebook, and one turn of it, may use; `None` is no limit.
 
-    Dollars are list price, as the binary reckons them.
+    US dollars are list price, as claude reports it.
     """
 
     usd: float | None = None
@@ -35,15 +38,17 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class Cost(Struct, frozen=True, kw_only=True):
-    """What was used, or is expected to be."""
+    """Tokens and US dollars (list price) that were used, or are expected to be."""
 
     tokens: int = 0
     usd: float = 0.0
 
 
 def expected(before: Usage | None, prompt: str) -> Cost:
-    """Return what a prompt will cost at least: it reads again what the turn before it read and
-    wrote, and costs about what that turn did.
+    """Return an estimate of what a prompt costs after a turn that used `before`.
+
+    The model reads again all tokens that the turn before it read and wrote, and the new prompt. The
+    dollars are those of the turn before. This is our own estimate; claude publishes no formula.
     """
     tokens = len(prompt) // CHARACTERS_PER_TOKEN
     if before is None:
@@ -71,5 +76,5 @@ def check(budget: Budget, spent: Cost, next_turn: Cost) -> None:
 
 
 def cached_tokens(usage: Usage) -> int:
-    """Return how many tokens of prompt a turn left in the cache: what it read there and wrote."""
+    """Return how many tokens a turn left in the prompt cache: those it read there or wrote."""
     return usage.cache_read_tokens + usage.cache_write_tokens

@@ -1,8 +1,8 @@
-"""The identity of a turn: a *key* for what is asked, a *node* for what came of it.
+"""The identity of a turn: its *key* is a digest of the question, its *node* also of the answer.
 
-The key of a turn holds the node of the turn before it, so that what follows a turn has other keys
-once that was answered otherwise. The form of what is hashed is a contract: a change of it needs a
-new tag (`turn.v2`), or every digest that was stored is void.
+A turn's key includes the node of the turn before it. So if a turn gets another answer, all turns
+after it get other keys. The hashed JSON is a contract: a change needs a new tag (`turn.v2`), or
+every stored digest is void.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from .prompt import Prompt
     from .settings import Settings
 
-NOISE = frozenset({"signature", "cache_control", "caller"})  # of a block, beside its content
-SECRET = frozenset({"env", "headers"})  # of an MCP server
-DIGESTED = "mcp.v1:"  # stands before the digest of an MCP configuration that is not here
+NOISE = frozenset({"signature", "cache_control", "caller"})  # fields of a block, not its content
+SECRET = frozenset({"env", "headers"})  # fields of an MCP server whose values are secret
+DIGESTED = "mcp.v1:"  # prefix of a digest that replaces an MCP configuration, in cassettes
 
 
 def digest(tag: str, value: Any) -> str:
     """Return the digest of a JSON value as 32 hex digits; `tag` names its kind and version.
 
     It is the blake2b of the canonical JSON of `[tag, value]`: keys sorted, no spaces, UTF-8. A
-    value and what a JSON file gives back of it have the same digest. NaN is a `ValueError`.
+    value keeps its digest when it is saved as JSON and loaded again. NaN and infinity raise
+    `ValueError`.
     """
     return blake2b(_canonical([tag, value]), digest_size=16).hexdigest()
 
@@ -46,16 +47,16 @@ def _canonical(value: Any) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # UTF-8 has no lone surrogates, but half an emoji can be sent as its escape, and the
-        # escape is what is hashed. Two halves side by side are the character, as in all JSON.
+        # UTF-8 can't encode a lone surrogate (half an emoji), so its escape is hashed. Two halves
+        # side by side are joined to the character, as JSON readers do.
         joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         return joined.encode(errors="backslashreplace")
 
 
 class Key(NamedTuple):
-    """What a turn asks, by name: `turn` for all of it, `settings` for its settings alone.
+    """Two digests of a question: `turn` covers all of it, `settings` only the keyed settings.
 
-    It is derived once, when the turn is asked: a file that the settings name may change meanwhile.
+    They are computed once, when the turn is asked: a file that the settings name may change later.
     """
 
     turn: str
@@ -65,13 +66,13 @@ class Key(NamedTuple):
 def key_of(*, parent: str | None, prompt: Prompt, settings: Settings, sample: int = 0) -> Key:
     """Return the key of a turn that asks `prompt` after the node `parent`.
 
-    `sample` counts the repetitions of one question. The cell, the names of attachments, the kind
-    of line ends and one newline at the end are not part of what is asked.
+    `sample` numbers the repetitions of one question, from 0. The cell, the names of attachments,
+    CRLF in place of LF, and one newline at the end do not change the key.
     """
     text = prompt.text.replace("\r\n", "\n").removesuffix("\n")
     asked: dict[str, Any] = {"prompt": digest("prompt.v1", text)}
     asked["settings"] = settings_digest(settings)
-    # What is absent is left out, so that a part that is added later changes no key without it.
+    # Absent parts are left out. So a new kind of part changes no key of a turn that lacks it.
     if parent is not None:
         asked["parent"] = parent
     if images := prompt.attachments:
@@ -82,30 +83,30 @@ def key_of(*, parent: str | None, prompt: Prompt, settings: Settings, sample: in
 
 
 def turn_key(*, parent: str | None, prompt: Prompt, settings: Settings, sample: int = 0) -> str:
-    """Return the digest of all that a turn asks; see `key_of`."""
+    """Return the digest of a turn's whole question; see `key_of`."""
     return key_of(parent=parent, prompt=prompt, settings=settings, sample=sample).turn
 
 
 def settings_digest(settings: Settings) -> str:
-    """Return the digest of what the settings contribute to the key of a turn."""
+    """Return the digest of the keyed settings: their part of a turn's key."""
     return digest("settings.v1", settings_values(settings))
 
 
 def settings_name(settings: Settings) -> str:
-    """Return the name under which settings are recorded: all of them, keyed or not."""
+    """Return the digest that names settings in the record. It covers all, keyed or not."""
     return blake2b(settings_json(settings).encode(), digest_size=16).hexdigest()
 
 
 def settings_json(settings: Settings) -> str:
-    """Return settings as they are recorded."""
+    """Return settings as the JSON that is recorded."""
     return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
 
 
 def settings_values(settings: Settings) -> dict[str, Any]:
     """Return the settings that are part of a turn's identity, as JSON values by field name.
 
-    What is unset is left out, by the rule of `Settings.argv`: a new field changes no key until
-    it is used, as long as its default is `None` or `()`.
+    Unset settings are left out, by the rule of `Settings.argv`. So a new field whose default is
+    `None` or `()` changes no key until it is used.
     """
     values: dict[str, Any] = {}
     for spec in fields(settings):
@@ -126,10 +127,10 @@ def _setting(name: str, value: Any, cwd: str | None) -> Any:
 
 
 def _content(value: str, cwd: str | None) -> str:
-    """Return the text of the file that `value` names, from where the process stands, or `value`."""
+    """Return the text of the file at `value`, a path from `cwd`; `value` if it is no file."""
     path = Path(cwd or "") / value
     try:
-        # Bytes that are no UTF-8 come as surrogates, which a digest takes.
+        # Bytes that are not UTF-8 become lone surrogates, which `digest` accepts.
         return path.read_text("utf-8-sig", "surrogateescape") if path.is_file() else value
     except OSError:  # not readable, or JSON that is too long for a path
         return value
@@ -138,8 +139,8 @@ def _content(value: str, cwd: str | None) -> str:
 def _mcp_digest(text: str) -> str:
     """Return the digest of the servers in an MCP configuration, without their secrets.
 
-    What is no configuration is taken as it is: the binary refuses it, so no turn is asked with it.
-    A recording that was brought from elsewhere has the digest in its place, marked as one.
+    A text that is no configuration is hashed whole: the binary refuses it, so no turn is asked with
+    it. A turn from a cassette has the digest already, in place of the text (see `DIGESTED`).
     """
     if text.startswith(DIGESTED):
         return text.removeprefix(DIGESTED)
@@ -152,27 +153,27 @@ def _mcp_digest(text: str) -> str:
 
 
 def _without_secrets(server: Frame) -> Frame:
-    """Keep which variables and headers a server gets, and drop their values."""
+    """Return a server with the names of its variables and headers, without their values."""
     return server | {name: sorted(server[name] or ()) for name in SECRET & server.keys()}
 
 
 def node_digest(key: str, response: Any) -> str:
-    """Return the node of the turn `key` that was answered with a canonical response."""
+    """Return the node of a turn: the digest of its key and its canonical response."""
     return digest("node.v1", {"key": key, "response": response})
 
 
 def canonical_response(events: Iterable[Event]) -> list[Any]:
-    """Return what happened in a turn as JSON values, the same however fast it came.
+    """Return the events of a turn as JSON values that depend on neither timing nor ids.
 
-    Tool uses are numbered t1, t2… and there are no other ids. The calls of one message run side
-    by side and return as they finish; here their subagents and results follow the message in the
-    order of the calls. The binary's own error messages are no part of the answer.
+    Tool uses are numbered t1, t2…; all other ids are left out. The tool calls of one message run in
+    parallel and return in any order. Here the subagent and the results of each call follow the
+    message, in the order of the calls. Error messages of the binary are left out.
     """
     return list(_Response(events).entries())
 
 
 class _Response:
-    """The events of a turn, sorted by the call that they belong to."""
+    """The blocks and results of a turn, grouped by the tool use that they belong to."""
 
     def __init__(self, events: Iterable[Event]) -> None:
         self._blocks: dict[str | None, list[Block]] = {}  # `None` for the main conversation
@@ -189,7 +190,7 @@ class _Response:
                     self._stop = [{"type": "stop", "stop_reason": event.stop_reason}]
 
     def entries(self) -> Iterator[Frame]:
-        # What belongs to no call of this turn, such as an older task's, comes last.
+        # Blocks and results of no call in this turn, such as an older task's, come last.
         for agent in [None, *self._blocks]:
             yield from self._said_by(agent)
         yield from map(self._returned, chain.from_iterable(self._results.values()))
@@ -197,7 +198,7 @@ class _Response:
 
     def _said_by(self, agent: str | None) -> Iterator[Frame]:
         blocks = self._blocks.pop(agent, [])
-        # A call may return before its message ends, so a batch is a message, not a run of results.
+        # Group by message: a call may return before its message ends.
         for _, message in groupby(blocks, key=lambda block: block.message_id or block.uuid):
             said = list(message)
             yield from map(self._said, said)
@@ -212,7 +213,7 @@ class _Response:
         match block.kind:
             case "text" | "thinking":
                 return {block.kind: block.text}
-            case "redacted_thinking":  # encrypted, another text each time
+            case "redacted_thinking":  # encrypted: the same thinking has another text each time
                 return {}
         kept = {n: v for n, v in block.content.items() if n not in NOISE and v is not None}
         return {n: self._id(v) if n in ("id", "tool_use_id") else v for n, v in kept.items()}

@@ -1,4 +1,4 @@
-"""What became of a turn: how it ended, and what the user is told of it."""
+"""How a turn ended: its status, and the error and hint that the user is shown."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ MODEL_HINT = "Choose another with `%model`; Tab after it lists what there is."
 
 
 class Outcome(NamedTuple):
-    """How a turn ended: its status, one of STATUSES, and the error that says why it is not ok."""
+    """How a turn ended: its `status`, one of `STATUSES`, and its `error` unless that is ok."""
 
     status: str
     error: TurnError | None = None
 
 
-# A turn whose process died, or was ended with it, is in no history: nothing of it is kept.
+# A turn that ended with its process is in no history: nothing of it is recorded.
 STATUSES = ("ok", "error", "interrupted", "crashed")
 
 
 def outcome(
     turn: Turn, end: Result | ProcessDied | None, *, asked_to_stop: bool = False, stalled_s: float
 ) -> Outcome:
-    """Return what became of a turn.
+    """Return how a turn ended.
 
-    `end` is its result, or the death of its process, or `None` where the turn was given up and its
-    process ended with it. `asked_to_stop` is set where the user interrupted it. `stalled_s` is how
-    long the API may be silent; a stalled turn was stopped by us.
+    `end` is its `Result`, the death of its process, or `None` if the turn was cancelled and its
+    process ended with it. `asked_to_stop` says whether the user interrupted the turn. `stalled_s`
+    is how many seconds the API may be silent; the kernel stops a turn that stalls for longer.
     """
     match end:
         case None:
@@ -63,7 +63,7 @@ def outcome(
     if turn.stalled:
         text = f"The API was silent for {stalled_s:g} s"
         return Outcome("error", ApiError(text, hint=WAIT_HINT))
-    # An abort can say success, and a failure that follows an interrupt is the interrupt's.
+    # An aborted turn can report success, and an interrupt can make a turn report another failure.
     if end.terminal_reason.startswith("aborted") or (asked_to_stop and end.is_error):
         hint = "The conversation goes on from here."
         return Outcome("interrupted", Interrupted("Interrupted", hint=hint))
@@ -72,7 +72,7 @@ def outcome(
 
 
 def _failure(result: Result, turn: Turn) -> TurnError | None:
-    """Return why a turn that nobody stopped did not finish, `None` if it did."""
+    """Return the error of a turn that nobody stopped, `None` if it finished."""
     if not result.is_error:
         return None
     text = _first_line(result)
@@ -86,14 +86,14 @@ def _failure(result: Result, turn: Turn) -> TurnError | None:
 
 
 def _first_line(result: Result) -> str:
-    """The result's own words; the binary's diagnostics are for its developers."""
+    """Return the first line that the result says, without the binary's diagnostics."""
     said = [result.text, *(e for e in result.errors if not e.startswith("[ede_diagnostic]"))]
     lines = [line.strip() for text in said for line in text.splitlines() if line.strip()]
     return lines[0] if lines else f"The turn ended with {result.subtype or 'an error'}"
 
 
 def _api_error(turn: Turn) -> str | None:
-    """The kind of the last API error that the binary reported in the turn."""
+    """Return the kind of the turn's last API error, `None` if the binary reported none."""
     kinds = [event.error for event in turn.events if isinstance(event, Block) and event.error]
     return kinds[-1] if kinds else None
 

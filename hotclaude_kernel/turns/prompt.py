@@ -1,4 +1,4 @@
-"""What is asked: a text, and the images that go with it."""
+"""A prompt: its text, and the images that go with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """What is asked: the text as it is sent, and the cell that asks it (where one is known)."""
+    """A prompt: the text that is sent, its images, and the id of its cell (`None` if unknown)."""
 
     text: str
     cell_id: str | None = None
@@ -35,7 +35,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 
     @property
     def content(self) -> str | list[Frame]:
-        """What goes into the user frame."""
+        """The content of the user frame: the text, or a list of blocks if there are images."""
         if not self.attachments:
             return self.text
         return [{"type": "text", "text": self.text}, *(a.block for a in self.attachments)]

@@ -30,8 +30,9 @@ def _flag(
 class Settings:
     """How `claude` is started and asked. The argv is made from this value and nothing else.
 
-    Each field is one CLI flag. `key` says whether it belongs to the identity of a turn, `live`
-    whether a running process can change it; the others need a new process on the old conversation.
+    Each field is one CLI flag. `key` says whether it is part of a turn's key, `live` whether a
+    running process can change it. To change another one, the conversation is resumed in a new
+    process.
     """
 
     model: str | None = _flag("--model", key=True, live=True)
@@ -53,15 +54,15 @@ class Settings:
     )
     mcp_config: str | None = _flag("--mcp-config", key=True)
     extra_args: tuple[str, ...] = _flag(None, key=True, default=(), encode=list)
-    # Not a flag but where the process stands; files it names are recorded, not keyed.
+    # Not a flag: the working directory of the process. It is recorded, but not part of the key.
     cwd: str | None = _flag(None, key=False, encode=lambda _: [])
 
     def argv(self) -> list[str]:
-        """Return the flags that these settings stand for."""
+        """Return the CLI flags for these settings."""
         argv: list[str] = []
         for spec in fields(self):
             value = getattr(self, spec.name)
-            # Where unset is `None`, an empty tuple means "none of them", which is a flag too.
+            # If the default is `None`, an empty tuple is set: it means "none", and has a flag.
             if value is None or value == spec.default == ():
                 continue
             encode = spec.metadata["encode"] or (lambda value: [str(value)])
@@ -82,8 +83,8 @@ class Settings:
         }
 
 
-# What a notebook on a shared hub may not loosen, and what it is held to: it reads, and nothing of
-# the folder it lies in (settings, hooks, servers) is taken for an instruction.
+# The fixed settings of a restricted notebook, for a shared hub. Claude may only read files. The
+# settings, hooks and MCP servers in the notebook's folder are not loaded.
 RESTRICTED = {
     "permission_mode": "dontAsk",
     "tools": ("Glob", "Grep", "Read"),

@@ -1,8 +1,8 @@
-"""A turn's recording: the frames that its final state is made of, and when its text came.
+"""A turn's recording: its frames without the deltas, and the times at which its text came.
 
-A frame is recorded by an allow-list: what `parsing` reads of it, and nothing that tells of the
-machine, the account or the moment. Deltas are a preview and are left out; a track of their times
-and lengths is kept, by which they can be played again.
+An allow-list says which fields of a frame are recorded: those that `parsing` reads, and none that
+tells of the machine, the account or the time. Of a text delta only the time and the length are
+recorded; a replay cuts the text into deltas by them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..claude.events import Decided, Event
     from ..claude.frames import Frame
 
-# What is kept of a frame, by its type and subtype; `True` keeps a field as it is.
+# The recorded fields of a frame, by its type and (for `system`) subtype; `True` keeps one whole.
 Kept = dict[str, Any]
 MESSAGE: Kept = {"id": True, "role": True, "model": True, "content": True}
 TOLD: Kept = {"content": True, "message": True, "tool_name": True}
@@ -59,12 +59,12 @@ KEPT: dict[tuple[str, str | None], Kept] = {
     },
     (DECIDED, None): {"id": True, "decision": True},
 }
-# Of a result the subtype says something, and there are many.
+# Recorded of every frame. The subtypes of a result are too many for `KEPT`.
 ALWAYS = ("type", "subtype")
 
 
 def kept(frame: Frame) -> Frame | None:
-    """Return what is recorded of a frame, `None` if nothing is."""
+    """Return the recorded part of a frame, `None` if the frame is not recorded."""
     kind = str(frame.get("type"))
     subtype = frame.get("subtype") if kind == "system" else None
     allowed = KEPT.get((kind, subtype))
@@ -87,7 +87,7 @@ def _only(value: Mapping[str, Any], allowed: Kept) -> Frame:
 
 
 class Tape:
-    """Hears the frames of one turn and keeps what is recorded of them."""
+    """The recorder of one turn: it is called with each frame, and keeps the recorded part."""
 
     def __init__(self) -> None:
         self._frames: list[Frame] = []
@@ -96,7 +96,7 @@ class Tape:
         self._began = time.monotonic()
 
     def __call__(self, frame: Frame) -> None:
-        """Hear one frame."""
+        """Record one frame."""
         if frame.get("type") == "stream_event":
             self._hear(frame["event"])
         elif (recorded := kept(frame)) is not None:
@@ -107,25 +107,28 @@ class Tape:
 
     def _hear(self, event: Frame) -> None:
         if event["type"] == "message_start":
-            self._track = []  # a retried message begins again
+            self._track = []  # a retried message streams its text from the start
         delta = event.get("delta") or {}
         if delta.get("type") == "text_delta":
             spent = time.monotonic() - self._began
             self._track.append((round(spent * 1000), len(delta["text"])))
 
     def decided(self, decided: Decided) -> None:
-        """Keep what the user decided; the process sends no frame that says so."""
+        """Record a decision of the user; the process sends no frame for it."""
         frame = {"type": DECIDED, "id": decided.tool_use_id, "decision": decided.decision}
         self._frames.append(frame)
 
     @property
     def frames(self) -> bytes:
-        """What was kept, a line each."""
+        """The recorded frames, as JSON lines."""
         return b"".join(map(dumps, self._frames))
 
     @property
     def deltas(self) -> bytes:
-        """When the text came: milliseconds and characters of each delta, by the frame's number."""
+        """The times of the text deltas, as JSON; empty if no text was streamed.
+
+        The JSON is `{frame number: [[ms since the turn began, characters], …]}`.
+        """
         return json.dumps(self._tracks, separators=(",", ":")).encode() if self._tracks else b""
 
 
@@ -134,7 +137,7 @@ def _is_text(frame: Frame) -> bool:
 
 
 def lines(frames: bytes) -> list[Frame]:
-    """Return the frames of a recording."""
+    """Return the frames of a recording, from their JSON lines."""
     return [frame for line in frames.splitlines() if (frame := loads(line)) is not None]
 
 

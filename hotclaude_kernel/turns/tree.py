@@ -1,7 +1,7 @@
-"""The conversation tree: turns as nodes, the path that the notebook stands on, names.
+"""The conversation tree: turns as nodes, branches, checkpoints, and the notebook's path.
 
-A node is a turn that stays in the history: one that was answered, or was stopped after some of its
-answer. What follows on what is all a node knows; what was said lies in the store.
+A node is a turn that stays in the history: it was answered, or stopped after a part of its answer.
+A node holds the turn's place in the tree; the store holds the full prompt and answer.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
 MAIN = "main"
-SNIPPET = 200  # characters of a prompt that a node keeps
+SNIPPET = 200  # how many characters of its prompt a node keeps
 
 
 class Node(Struct, frozen=True, kw_only=True):
     """One turn in the tree.
 
-    `id` is the digest of what happened, which holds what it followed: `parent`. `number` is its
-    place in its conversation, from 1. `prompt` is the beginning of what was asked, `key` the digest
-    of all of it, `settings` that of all settings it was asked under. `uuid` names the prompt in a
-    transcript. `compacted` says whether it summed up what was before it, `model` who answered.
-    `ended` is in seconds since the epoch.
+    `id` is the digest of the turn (see `identity.node_digest`), which covers `parent`, the id of
+    the turn before. `number` counts the turns of the conversation, from 1. `prompt` is the first
+    `SNIPPET` characters of the prompt. `key` is the digest of the whole question, `settings` that
+    of all its settings. `uuid` names the prompt in a transcript. `compacted` says whether the
+    conversation was compacted during the turn. `model` answered. `ended` is in seconds since the
+    epoch.
     """
 
     id: str
@@ -46,7 +47,11 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class Tree(Struct, frozen=True, kw_only=True):
-    """The tree as it is at a moment, for showing: nodes in the order they were asked."""
+    """A snapshot of the tree, for display; `nodes` are in the order in which they ended.
+
+    `head` is the id of the turn that the next one follows, `None` before the first. `current` is
+    the name of the current branch. `branches` and `checkpoints` map names to ids.
+    """
 
     nodes: tuple[Node, ...]
     head: str | None
@@ -60,7 +65,10 @@ def _ended(node: Node) -> float:
 
 
 class Branches:
-    """The tree of one notebook as it grows, and where in it the notebook stands."""
+    """The growing tree of one notebook, with its current branch and the path to the head.
+
+    `branches` maps a name to the id of its last turn, `None` before the first turn.
+    """
 
     def __init__(
         self,
@@ -78,11 +86,11 @@ class Branches:
 
     @property
     def head(self) -> Node | None:
-        """The turn that the next one follows."""
+        """The turn that the next one follows, `None` before the first turn."""
         return self.path[-1] if self.path else None
 
     def view(self) -> Tree:
-        """Return the tree for showing."""
+        """Return a snapshot of the tree, for display."""
         return Tree(
             nodes=tuple(sorted(self.nodes.values(), key=_ended)),
             head=self.head.id if self.head else None,
@@ -92,7 +100,7 @@ class Branches:
         )
 
     def path_to(self, at: str | None) -> list[Node]:
-        """Return the turns from the first one to this one."""
+        """Return the turns from the first one to the one with id `at`; none for `None`."""
         path = []
         while at is not None:
             node = self.nodes[at]
@@ -101,7 +109,11 @@ class Branches:
         return path[::-1]
 
     def only(self, kept: Container[str]) -> Branches:
-        """Return the tree without the turns that are not kept; names go up to one that is."""
+        """Return a copy of the tree with only the turns whose ids are in `kept`.
+
+        A branch whose last turn is left out moves up to the nearest kept turn; so does a
+        checkpoint, which is left out if it finds none.
+        """
 
         def up(at: str | None) -> str | None:
             while at is not None and at not in kept:
@@ -117,30 +129,33 @@ class Branches:
         )
 
     def turn_of(self, cell_id: str | None) -> Node | None:
-        """Return the newest turn of a cell on the path, `None` where it has none there."""
+        """Return the newest turn of a cell on the path, `None` if it has none there."""
         if cell_id is None:
             return None
         return next((node for node in reversed(self.path) if node.cell_id == cell_id), None)
 
     def grow(self, node: Node) -> None:
-        """Add a turn behind the head, which it becomes; one that is known takes this one's cell."""
+        """Add a turn after the head and make it the head. It replaces a node of the same id."""
         self.nodes[node.id] = node
         self.path.append(node)
         self.branches[self.current] = node.id
 
     def stand(self, at: str | None) -> None:
-        """Go to a turn; the branch that is on comes along."""
+        """Move the head, and with it the current branch, to the turn `at`; `None`: to the start."""
         self.path = self.path_to(at)
         self.branches[self.current] = at
 
     def rewind(self, before: Node) -> str:
-        """Go to just before a turn of the path; return the branch that what is left stays on."""
+        """Move the head to before a turn of the path; return the branch that keeps the old head."""
         name = self.keep()
         self.stand(before.parent)
         return name
 
     def keep(self) -> str:
-        """Make sure that another branch than the current one ends at the head; return its name."""
+        """Return a branch, other than the current one, that ends at the head; make one if needed.
+
+        Before the first turn, return an empty name.
+        """
         head = self.head.id if self.head else None
         if head is None:
             return ""
@@ -151,20 +166,20 @@ class Branches:
         return next((name for name in others if name != self.current), "")
 
     def name(self, at: str | None, name: str = "") -> str:
-        """Give a turn a branch, under a free name where none is given; return the name."""
+        """Make a branch that ends at a turn; return its name, a free one if none is given."""
         name = name or self.free_name("branch")
         self.branches[name] = at
         return name
 
     def free_name(self, stem: str) -> str:
-        """Return `stem-1`, or the next that no branch or checkpoint has."""
+        """Return the first of `stem-1`, `stem-2`… that names no branch and no checkpoint."""
         number = 1
         while (name := f"{stem}-{number}") in self.branches or name in self.checkpoints:
             number += 1
         return name
 
     def loose_ends(self) -> list[str]:
-        """Return the last turns that no branch, and no path to a branch's end, holds."""
+        """Return the ids of the turns that no turn follows and that are on no branch."""
         held: set[str] = set()
         for end in self.branches.values():
             held.update(node.id for node in self._new_to(end, held))
@@ -172,26 +187,30 @@ class Branches:
         return [node.id for node in self.view().nodes if node.id not in held | parents]
 
     def _new_to(self, at: str | None, held: set[str]) -> Iterable[Node]:
+        """Yield the turns from `at` back to the first one that is in `held`, without that one."""
         while at is not None and at not in held:
             node = self.nodes[at]
             yield node
             at = node.parent
 
     def checkout(self, name: str) -> None:
-        """Go to another branch. Raises `UsageError` if there is none of that name."""
+        """Switch to another branch. Raises `UsageError` if no branch has that name."""
         if name not in self.branches:
             raise UsageError(f"There is no branch {name}", hint=self._known())
         self.current = name
         self.path = self.path_to(self.branches[name])
 
     def fork(self, name: str) -> None:
-        """Begin a branch at the head and go on there. Raises `UsageError` if the name is taken."""
+        """Make a branch at the head and switch to it. Raises `UsageError` if the name is taken."""
         self._check_free(name)
         self.branches[name] = self.head.id if self.head else None
         self.current = name
 
     def mark(self, name: str) -> Node:
-        """Give the head a name that stays. Raises `UsageError` before the first turn."""
+        """Set a checkpoint at the head, or move it there; return the head.
+
+        Raises `UsageError` before the first turn, or if a branch has that name.
+        """
         if self.head is None:
             raise UsageError("There is no turn to mark yet", hint="Run a prompt first.")
         if name not in self.checkpoints:
@@ -208,8 +227,10 @@ class Branches:
             raise UsageError(f"{name} is taken", hint=self._known())
 
     def find(self, where: str) -> str | None:
-        """Return the turn that words name: a number on the path, `start`, a branch, a checkpoint,
-        or `branch:number`. Raises `UsageError` if there is none.
+        """Return the id of the turn that `where` names, `None` before the first turn.
+
+        `where` is a number on the path, `start`, a branch, a checkpoint, or `branch:number`. Raises
+        `UsageError` if it names no turn.
         """
         name, _, number = where.rpartition(":")
         path: Sequence[Node] = self.path
@@ -234,6 +255,6 @@ class Branches:
 
 
 def span(turns: Sequence[Node]) -> str:
-    """Return the turns of a stretch in words, with their verb."""
+    """Return the numbers of consecutive turns in words, with a verb: "turn 3 is"."""
     first, last = turns[0].number, turns[-1].number
     return f"turn {first} is" if first == last else f"turns {first}–{last} are"  # noqa: RUF001

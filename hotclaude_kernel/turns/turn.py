@@ -1,4 +1,4 @@
-"""A turn: while it is asked, and as the value that is recorded, replayed and audited."""
+"""A turn: `Turn` while it runs, `Recorded` as the value that is stored, replayed and verified."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .prompt import Prompt
 
 
-# What frames that a process never sent make the parser do.
+# The errors of parsing frames that are damaged or that no process sent.
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 NO_KEY = Key("", "")
 
@@ -42,7 +42,8 @@ NO_KEY = Key("", "")
 class Clock(Struct, kw_only=True):
     """When things happened in a turn, in seconds of the monotonic clock.
 
-    `hot` is false where the process had not answered before, so that the turn paid for its start.
+    `hot` says whether the process had answered a turn before. If not, this turn also paid for the
+    start of the process.
     """
 
     hot: bool
@@ -62,12 +63,12 @@ class Clock(Struct, kw_only=True):
 
 
 class Turn(Struct, kw_only=True, eq=False):
-    """One prompt and everything until its result, as it is asked or replayed.
+    """One prompt and everything until its result, while it is asked or replayed.
 
     `status` is running, ok, error, interrupted or crashed. `error` is what the user was told.
-    `uuid` names the prompt in the transcript, `last_uuid` its last entry. `key` and `settings` are
-    those that it is asked under; what a later cell sets does not change them. `recorded` is what
-    stays of it in the history, `None` where nothing does.
+    `uuid` names the prompt in the transcript, `last_uuid` the last entry of the answer. `key` and
+    `settings` are fixed when the turn is asked; a later cell does not change them. `recorded` is
+    the finished turn, `None` if the turn does not stay in the history.
     """
 
     prompt: Prompt
@@ -75,7 +76,7 @@ class Turn(Struct, kw_only=True, eq=False):
     number: int
     key: Key = NO_KEY
     settings: Settings = field(default_factory=Settings)
-    clock: Clock | None = None  # of a turn that is asked; what is replayed has its recorded times
+    clock: Clock | None = None  # of a live turn; a replayed turn has its recorded times
     status: str = "running"
     error: HotClaudeError | None = None
     recorded: Recorded | None = None
@@ -84,22 +85,22 @@ class Turn(Struct, kw_only=True, eq=False):
     model: str = ""
     last_uuid: str = ""
     usage: Usage = field(default_factory=Usage)
-    # Everything but the deltas: enough to show the turn again as it was.
+    # All events but the deltas: enough to show the turn again.
     events: list[Event] = field(default_factory=list)
     tape: Tape | None = None
     awaiting_api: bool = True
-    patience_until: float = 0.0
+    patience_until: float = 0.0  # until then the API waits to retry, and may be silent
     stalled: bool = False
-    # Taken out of the history again, because it did not finish; lost with its process.
+    # `cut`: removed from the process's history, as it did not finish. `lost`: its process ended.
     cut: bool = False
     lost: bool = False
-    saved_s: float = 0.0  # what a warm process has saved it, against starting one for it
-    priced: bool = False  # whether the list price is the user's own
-    replayed: bool = False  # its numbers are those of the recording, and nothing was charged
+    saved_s: float = 0.0  # how much sooner it began than if a process had been started for it
+    priced: bool = False  # whether the user pays the list price
+    replayed: bool = False  # then its numbers are from the recording, and nothing was charged
 
     @property
     def hot(self) -> bool:
-        """Whether the process had answered before, so that the turn did not pay for its start."""
+        """Whether the process had answered before, so the turn did not wait for its start."""
         return self.clock is not None and self.clock.hot
 
     @property
@@ -118,16 +119,16 @@ class Turn(Struct, kw_only=True, eq=False):
 
     @property
     def node(self) -> str | None:
-        """Its place in the tree, once it has one."""
+        """The id of its node in the tree, `None` if it has none (yet)."""
         return self.recorded.node.id if self.recorded else None
 
     @property
     def about(self) -> Frame:
-        """What identifies it in a saved notebook."""
+        """The metadata that identify it in a saved notebook, empty if it is not recorded."""
         return self.recorded.about(self.key.settings) if self.recorded else {}
 
     def take(self, event: Event) -> None:
-        """Note an event; deltas are a preview and are not kept."""
+        """Add an event to the turn. Deltas are previews and are not kept."""
         match event:
             case Delta():
                 if event.kind == "text":
@@ -158,19 +159,20 @@ class Turn(Struct, kw_only=True, eq=False):
         return answer_of(self.events)
 
     def end(self, status: str, error: HotClaudeError | None = None) -> None:
-        """Close the turn."""
+        """Set the final status, and the time of the end."""
         self.status, self.error = status, error
         if self.clock is not None:
             self.clock.ended = time.monotonic()
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
-    """A finished turn: its place in the tree, what was asked, and what came of it.
+    """A finished turn: its place in the tree, its question and its answer.
 
-    `frames` is what the process said, as lines; `deltas` is when its text came. `entries` is what
-    the turn added to its transcript, empty where that was not read or is not on this machine.
-    `priced` says whether the list price was the user's. `replays` says whether it is what its key
-    replays: of several answers to the same question one is. Seconds are of the live turn.
+    `frames` are the recorded frames as JSON lines, `deltas` the times of the text (see `Tape`).
+    `entries` are the lines that the turn added to its transcript, empty if they were not read or
+    are not on this machine. `cli` is the version of claude. `priced` says whether the user paid the
+    list price. `replays` says whether this turn is replayed for its key: of several answers to one
+    question, one is. `first_text_s` and `total_s` are seconds of the live turn.
     """
 
     node: Node
@@ -187,7 +189,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
     @property
     def events(self) -> list[Event]:
-        """What happened in it, in order."""
+        """The events of the turn, in order."""
         return events(self.frames)
 
     @property
@@ -197,18 +199,18 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
     @property
     def pure(self) -> bool:
-        """Whether no tool was used, which may depend on more than the conversation."""
+        """Whether no tool was used; a tool's result may depend on more than the conversation."""
         return not any(isinstance(e, Block) and e.kind == "tool_use" for e in self.events)
 
     @property
     def derived_key(self) -> str:
-        """The key that follows from what was asked."""
+        """The key, computed anew from the question."""
         return identity.turn_key(
             parent=self.node.parent, prompt=self.prompt, settings=self.settings
         )
 
     def fault(self) -> str:
-        """Return what does not follow from the turn's content, nothing where all of it does."""
+        """Check the key and the node against the content; return the fault, empty if all fits."""
         if self.derived_key != self.node.key:
             return "its key does not follow from what was asked"
         try:
@@ -218,9 +220,10 @@ class Recorded(Struct, frozen=True, kw_only=True):
         return "" if node == self.node.id else "its node does not follow from its frames"
 
     def about(self, settings_key: str) -> Frame:
-        """Return what identifies the turn in a saved notebook: the same live and replayed.
+        """Return the metadata that identify the turn in a saved notebook.
 
-        `settings_key` is the digest of its keyed settings.
+        They are the same for a live turn and its replay. `settings_key` is the digest of the keyed
+        settings.
         """
         usage = self.node.usage
         return {
@@ -242,7 +245,10 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
 
 def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Recorded:
-    """Return an ended turn as it is recorded, behind the node `parent`."""
+    """Return the recorded form of an ended turn that follows the node `parent`.
+
+    `entries` are the lines that the turn added to its transcript, `cli` is the version of claude.
+    """
     node = Node(
         id=identity.node_digest(turn.key.turn, identity.canonical_response(turn.events)),
         parent=parent,
@@ -273,6 +279,6 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
 
 
 def answer_of(events: Iterable[Event]) -> str:
-    """Return what was answered in a turn, without what subagents said and the binary's errors."""
+    """Return the text of the answer, without text of subagents and error messages of the binary."""
     blocks = [e for e in events if isinstance(e, Block) and e.kind == "text"]
     return "\n\n".join(b.text for b in blocks if b.parent is None and not b.error)

@@ -113,3 +113,8 @@ def _media_type(name: str, data: bytes) -> str:
     raise UsageError(
         f"{name} is no image that can be sent", hint="Send PNG, JPEG, GIF or WebP images."
     )
+
+
+def named_image(argument: str) -> str:
+    """Return the path that the argument of an `%attach` line names; it may be quoted."""
+    return argument.strip("\"'")

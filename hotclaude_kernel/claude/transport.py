@@ -164,6 +164,8 @@ class ProcessTransport:
         At EOF `claude` first finishes a running turn, tools included. `now` is for a turn that
         nobody will read: SIGTERM ends the turn and its commands.
         """
+        if now and self._closing is not None and not self._exited.done():
+            self._process.send_signal(signal.SIGTERM)  # what is under way may still wait for EOF
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close(now=now))
         await asyncio.shield(self._closing)

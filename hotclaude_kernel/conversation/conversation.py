@@ -305,8 +305,7 @@ class Conversation:
             return
         if self.mode != "none" and settings.live(new, differing):
             async with self._lease() as warm:
-                await settings.tell(warm.session, new, differing)
-                warm.settings = new
+                await settings.tell(warm, new, differing)
         elif (old := self.pool.standing(self.place)) is not None:
             self.pool.retire(old)
         self.position.settings = new
@@ -382,8 +381,9 @@ class Conversation:
             self._meet(warm)
             yield warm
 
-    async def session(self) -> Session:
-        """Return the session of a running process; start or resume one if needed.
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Lend the block the session that serves the conversation; start or resume one if needed.
 
         Raises `UsageError` in mode `none`.
         """
@@ -393,7 +393,7 @@ class Conversation:
                 hint="`%record new_episodes` asks what is not recorded.",
             )
         async with self._lease() as warm:
-            return warm.session
+            yield warm.session
 
     def expect_branch(self) -> None:
         """Begin to start a process at the end of another branch, the one with the newest turn."""

@@ -8,7 +8,10 @@ from ..errors import ControlError, UsageError
 from ..turns.settings import LIVE_SETTINGS
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..claude.session import Session
+    from ..pool.warm import Warm
     from ..turns.settings import Settings
 
 
@@ -28,15 +31,24 @@ def live(new: Settings, differing: set[str]) -> bool:
     return differing <= LIVE_SETTINGS and not ("effort" in differing and new.effort is None)
 
 
-async def tell(session: Session, new: Settings, differing: set[str]) -> None:
-    """Tell a running process of new settings. Raises `UsageError` if it refuses one."""
+async def tell(warm: Warm, new: Settings, differing: set[str]) -> None:
+    """Tell a running process of new settings, one by one. Raises `UsageError` if it refuses one.
+
+    `warm.settings` are then those that it has taken so far.
+    """
     try:
-        if "model" in differing:
-            await session.control("set_model", model=new.model or "default")
-        if "permission_mode" in differing:
-            await session.control("set_permission_mode", mode=new.permission_mode)
-        if "effort" in differing:
-            level = {"effortLevel": new.effort}
-            await session.control("apply_flag_settings", settings=level)
+        for name in sorted(differing):
+            await _tell_one(warm.session, name, getattr(new, name))
+            warm.settings = warm.settings.changed(**{name: getattr(new, name)})
     except ControlError as error:
         raise UsageError(f"claude refuses this: {error.message}") from error
+
+
+async def _tell_one(session: Session, name: str, value: Any) -> None:
+    match name:
+        case "model":
+            await session.control("set_model", model=value or "default")
+        case "permission_mode":
+            await session.control("set_permission_mode", mode=value)
+        case "effort":
+            await session.control("apply_flag_settings", settings={"effortLevel": value})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cells import lines, parameters
-from ..cells.attachments import collect
+from ..cells.attachments import collect, named_image
 from ..errors import HotClaudeError
 from ..turns.prompt import Prompt
 
@@ -59,7 +59,7 @@ class _Walk:
             yield from self._turn(cell, Prompt(text=f"/compact {said['compact']}".strip()))
         elif text.strip():
             text = parameters.render(text, self._values)
-            named = [line.argument for line in written if line.name == "attach"]
+            named = [named_image(line.argument) for line in written if line.name == "attach"]
             prompt, images = collect(text, self._folder, named)
             yield from self._turn(cell, Prompt(text=prompt, attachments=images))
 

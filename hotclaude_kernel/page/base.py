@@ -78,9 +78,9 @@ class Page:
                 self._void()
             case Retry():
                 self._void()
-                self.status(retry_text(event))
+                self.status(retry_text(event), kind="retry")
             case Notice(kind="stall"):
-                self.status(event.text)
+                self.status(event.text, kind="stall")
             case Decided():
                 self.decided(event.tool_use_id, event.decision)
             case Notice(kind="task") if self.card(event.tool_use_id):
@@ -140,8 +140,11 @@ class Page:
     def settled(self) -> None:
         """Show what has waited for the end of the text block."""
 
-    def status(self, text: str) -> None:
-        """Show a line about the turn's progress, until the answer goes on."""
+    def status(self, text: str, *, kind: str = "") -> None:
+        """Show a line about the turn's progress, until the answer goes on.
+
+        `kind` is retry or stall where the API fails or is silent.
+        """
 
     def notice(self, text: str) -> None:
         """Show a line that stays in the answer."""

@@ -39,10 +39,9 @@ class ConsolePage(Page):
         """Say that the answer above is void: a console can't remove it."""
         self._line("[the answer above broke off and is void; it begins again]")
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, *, kind: str = "") -> None:
         """Write a retry or a stall, but not twice in a row; other statuses would be noise."""
-        kind = text.split()[0] if text else ""
-        if kind in ("The", "No") and kind != self._said:
+        if kind and kind != self._said:
             self._line(f"[{text}]")
         self._said = kind
 

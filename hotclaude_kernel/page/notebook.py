@@ -80,7 +80,7 @@ class NotebookPage(Page):
             self._add_waiting()
             self._changed()
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, *, kind: str = "") -> None:
         """Show a line below the answer until something else comes."""
         if text != self._status:
             self._status = text

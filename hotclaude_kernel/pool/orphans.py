@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..claude.launch import TOKEN_ENV
-from ..claude.processes import started
+from ..claude.processes import runs, started
 
 if TYPE_CHECKING:
     from ..record.store import Store
@@ -31,6 +31,8 @@ def sweep(store: Store) -> int:
     """
     ended = 0
     for process in store.orphans():
+        if not PROC.is_dir() and runs(f"{process.pid}:0"):
+            continue  # nothing tells whether it is ours: it is left, and not forgotten
         if _is_same(process.pid, process.started, process.token):
             ended += 1
         end_all(process.token)

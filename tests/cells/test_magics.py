@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +25,7 @@ from hotclaude_kernel.turns.tree import Branches
 from hotclaude_kernel.turns.turn import Clock, Turn
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from hotclaude_kernel.claude.frames import Frame
@@ -71,11 +73,12 @@ class FakeConversation:
         self.record = SimpleNamespace(store=SimpleNamespace(path="/data/store.db"))
         self.use: Frame | None = {"totalTokens": 12_345, "maxTokens": 200_000, "percentage": 6}
 
-    async def session(self) -> FakeSession:
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[FakeSession]:
         if self.dead:
             raise self.dead
         self.greeting = GREETING
-        return FakeSession(self.use)
+        yield FakeSession(self.use)
 
     async def change(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)

@@ -320,6 +320,7 @@ class TestCheck:
         image = Attachment(name="p.png", media_type="image/png", data=b"\x89PNG\r\n\x1a\n1")
         (page.path.parent / "p.png").write_bytes(image.data)
         page.add("%attach p.png\nlook", prompt="look", images=(image,))
+        page.add('%attach "p.png"\nlook again', prompt="look again", images=(image,))
         assert main(["check", page.save()]) == 0
         (page.path.parent / "p.png").write_bytes(image.data + b"2")
         assert main(["check", str(page.path)]) == 1

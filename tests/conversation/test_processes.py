@@ -117,7 +117,8 @@ class TestPool:
         await book.run("a", "again")
         tree = book.conversation.branches
         await book.conversation.go(lambda: tree.checkout("branch-1"))
-        await book.conversation.session()
+        async with book.conversation.session():
+            pass
         pids = [warm.session.pid for warm in book.conversation.pool.parked]
         assert len(pids) == 2
         await book.conversation.close()

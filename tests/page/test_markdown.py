@@ -450,9 +450,6 @@ class TestWrap:
     def test_the_wrapper_switches_maths_off_around_what_is_marked(self) -> None:
         assert wrap("x") == '<div class="hotclaude tex2jax_ignore mathjax_ignore">x</div>'
 
-    def test_an_extra_class_is_escaped(self) -> None:
-        assert 'mathjax_ignore live&quot;"' in wrap("x", 'live"')
-
     def test_escape_covers_both_quotes(self) -> None:
         assert escape("<\"'&>") == "&lt;&quot;&#x27;&amp;&gt;"
 

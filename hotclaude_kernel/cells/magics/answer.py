@@ -52,3 +52,10 @@ def takes_nothing(name: str, argument: str) -> None:
     """Raise `UsageError` if the line of a magic without values has one."""
     if argument:
         raise UsageError(f"%{name} takes no value", hint=f"Write `%{name}` alone.")
+
+
+def where(conversation: Conversation) -> str:
+    """Return the branch that the conversation is on, and its last turn there, in words."""
+    head = conversation.branches.head
+    after = f"after turn {head.number}" if head else "before the first turn"
+    return f"on branch {conversation.branches.current}, {after}"

@@ -11,6 +11,7 @@ from ...errors import UsageError
 from ...page.words import code, listed, table
 from ...turns.settings import EFFORTS, PERMISSION_MODES
 from .. import parameters
+from ..attachments import named_image
 from .answer import DEFAULT, Answer, takes_nothing, wrong
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ async def attach(conversation: Conversation, argument: str) -> Answer:
     """
     if not argument:
         raise UsageError("%attach names no image", hint="Write `%attach plot.png`.")
-    return Answer(attach=argument.strip("\"'"))
+    return Answer(attach=named_image(argument))
 
 
 async def params(conversation: Conversation, argument: str) -> Answer:
@@ -208,7 +209,8 @@ def _folders(here: Path) -> list[str]:
 
 async def _known_models(conversation: Conversation) -> tuple[str, ...]:
     if conversation.mode != "none":
-        await conversation.session()
+        async with conversation.session():
+            pass  # its greeting lists the models
     return (DEFAULT, *model_names(conversation))
 
 

@@ -13,7 +13,7 @@ from ...errors import HotClaudeError, UsageError
 from ...page.words import counted, table
 from ...record.database import MEMORY
 from ...turns import budget
-from .answer import DEFAULT, Answer, takes_nothing
+from .answer import DEFAULT, Answer, takes_nothing, where
 
 if TYPE_CHECKING:
     from ...claude.frames import Frame
@@ -42,7 +42,7 @@ async def context(conversation: Conversation, argument: str) -> Answer:
     failed = sum(turn.node is None and turn.status != "running" for turn in conversation.turns)
     summed = max((node.number for node in tree.path if node.compacted), default=0)
     summary = f", the first {summed} as a summary" if summed else ""
-    seen = f"{counted(len(tree.path), 'turn')}{summary}, {_stands(conversation)}"
+    seen = f"{counted(len(tree.path), 'turn')}{summary}, {where(conversation)}"
     left_out = f"{counted(others, 'turn')} of other branches, {failed} that did not finish"
     facts = [
         ("turns", seen),
@@ -177,13 +177,14 @@ async def _process_row(conversation: Conversation) -> str:
     if conversation.pool.asleep:
         return "asleep; the next cell wakes it"
     try:
-        session = await conversation.session()
+        async with conversation.session() as session:
+            version = session.greeting.version if session.greeting else ""
+            pid = session.pid
     except HotClaudeError as error:
         return error.message
-    version = session.greeting.version if session.greeting else ""
     times = counted(conversation.resumes, "time")
     resumed = f", resumed {times}" if conversation.resumes else ""
-    return f"pid {session.pid}, claude {version}{resumed}"
+    return f"pid {pid}, claude {version}{resumed}"
 
 
 def _place_row(conversation: Conversation) -> str:
@@ -193,13 +194,7 @@ def _place_row(conversation: Conversation) -> str:
     if tree.head and not conversation.turns:
         resumed = f"goes on after turn {tree.head.number}, from the record"
         return f"on branch {tree.current}, {resumed}{known}"
-    return f"{_stands(conversation)}{known}"
-
-
-def _stands(conversation: Conversation) -> str:
-    head = conversation.branches.head
-    after = f"after turn {head.number}" if head else "before the first turn"
-    return f"on branch {conversation.branches.current}, {after}"
+    return f"{where(conversation)}{known}"
 
 
 def _record_row(conversation: Conversation) -> str:
@@ -253,8 +248,8 @@ async def _context_use(conversation: Conversation) -> Frame:
     if conversation.pool.asleep:
         return {}
     try:
-        session = await conversation.session()
-        return await session.control("get_context_usage", detail="summary")
+        async with conversation.session() as session:
+            return await session.control("get_context_usage", detail="summary")
     except HotClaudeError:
         return {}
 

@@ -13,7 +13,7 @@ from ...page import treeview
 from ...page.markdown import render as markdown
 from ...page.words import code, counted, listed, table
 from ...turns.tree import span
-from .answer import Answer, takes_nothing, wrong
+from .answer import Answer, takes_nothing, where, wrong
 
 if TYPE_CHECKING:
     from ...claude.frames import Frame
@@ -92,7 +92,7 @@ async def goto(conversation: Conversation, argument: str) -> Answer:
 
     name = await conversation.go(move)
     kept = f"; what was beyond is branch {name}" if name else ""
-    return Answer(note=f"{_where(conversation)}{kept}")
+    return Answer(note=f"{where(conversation)}{kept}")
 
 
 def _kept(known: Branches, at: str) -> str:
@@ -106,7 +106,7 @@ async def fork(conversation: Conversation, argument: str) -> Answer:
     name = argument or conversation.branches.free_name("branch")
     old = conversation.branches.current
     await conversation.go(lambda: conversation.branches.fork(name))
-    return Answer(note=f"{_where(conversation)}; {old} stays")
+    return Answer(note=f"{where(conversation)}; {old} stays")
 
 
 async def checkout(conversation: Conversation, argument: str) -> Answer:
@@ -114,7 +114,7 @@ async def checkout(conversation: Conversation, argument: str) -> Answer:
     if not argument:
         return Answer(value=conversation.branches.current)
     await conversation.go(lambda: conversation.branches.checkout(argument))
-    return Answer(note=_where(conversation))
+    return Answer(note=where(conversation))
 
 
 async def checkpoint(conversation: Conversation, argument: str) -> Answer:
@@ -123,12 +123,6 @@ async def checkpoint(conversation: Conversation, argument: str) -> Answer:
         return Answer(value=listed(conversation.branches.checkpoints) or "none")
     node = await conversation.go(lambda: conversation.branches.mark(argument))
     return Answer(note=f"checkpoint {argument}: turn {node.number}")
-
-
-def _where(conversation: Conversation) -> str:
-    head = conversation.branches.head
-    after = f"after turn {head.number}" if head else "before the first turn"
-    return f"on branch {conversation.branches.current}, {after}"
 
 
 async def rerun(conversation: Conversation, argument: str) -> Answer:
@@ -155,12 +149,12 @@ async def rewind_files(conversation: Conversation, argument: str) -> Answer:
     words = argument.split()
     now = words[-1:] == ["now"]
     node = _turn_for_files(conversation, " ".join(words[:-1] if now else words))
-    session = await conversation.session()
     try:
-        found = await session.control("rewind_files", user_message_id=node.uuid, dry_run=True)
-        changed = [str(name) for name in found.get("filesChanged") or ()]
-        if now and changed:
-            await session.control("rewind_files", user_message_id=node.uuid, dry_run=False)
+        async with conversation.session() as session:
+            found = await session.control("rewind_files", user_message_id=node.uuid, dry_run=True)
+            changed = [str(name) for name in found.get("filesChanged") or ()]
+            if now and changed:
+                await session.control("rewind_files", user_message_id=node.uuid, dry_run=False)
     except ControlError as error:
         raise UsageError(
             f"The files can't go back to before turn {node.number}: {error.message}",
@@ -219,11 +213,11 @@ async def aside(conversation: Conversation, argument: str) -> Answer:
         raise UsageError("%aside asks nothing", hint="Write the question behind it.")
     head = conversation.branches.head
     conversation.check_budget(argument, head.usage if head else None)
-    session = await conversation.session()
-    try:
-        found = await session.control("side_question", timeout_s=ASIDE_S, question=argument)
-    except ControlError as error:
-        raise UsageError(f"claude can't answer aside: {error.message}") from error
-    except asyncio.CancelledError as stopped:
-        raise Interrupted("Interrupted", hint="The conversation is as it was.") from stopped
+    async with conversation.session() as session:
+        try:
+            found = await session.control("side_question", timeout_s=ASIDE_S, question=argument)
+        except ControlError as error:
+            raise UsageError(f"claude can't answer aside: {error.message}") from error
+        except asyncio.CancelledError as stopped:
+            raise Interrupted("Interrupted", hint="The conversation is as it was.") from stopped
     return Answer(report=whole(str(found.get("response") or "*(no answer)*")))

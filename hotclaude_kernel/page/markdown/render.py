@@ -64,10 +64,9 @@ def render(text: str, *, references: Mapping[str, Any] | None = None) -> str:
     return str(shown)
 
 
-def wrap(fragment: str, extra_class: str = "") -> str:
+def wrap(fragment: str) -> str:
     """Return a rendered fragment in an element whose classes MathJax and stylesheets go by."""
-    names = f"hotclaude tex2jax_ignore mathjax_ignore {extra_class}".strip()
-    return f'<div class="{escape(names)}">{fragment}</div>'
+    return f'<div class="hotclaude tex2jax_ignore mathjax_ignore">{fragment}</div>'
 
 
 def preload() -> None:

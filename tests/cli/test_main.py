@@ -109,6 +109,7 @@ class TestBench:
         assert "6 requests in all" in done.stdout
         assert server.requests == []
 
+    @pytest.mark.long
     def test_it_measures_hot_against_cold(self, env: dict[str, str], server: ModelServer) -> None:
         done = hotclaude(env, "bench", "--turns", "1", "--yes")
         assert done.returncode == 0, done.stderr

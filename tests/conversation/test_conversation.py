@@ -125,6 +125,7 @@ class TestTurns:
         turn = await ask("be long")
         assert turn.text == long
 
+    @pytest.mark.long
     async def test_a_split_emoji_arrives_whole(self, ask: Asked, server: ModelServer) -> None:
         server.model = Script([Reply(Text("a😀b", chunk=1))])
         assert (await ask("smile")).text == "a😀b"
@@ -137,6 +138,7 @@ class TestTurns:
         assert (turn.usage.input_tokens, turn.usage.output_tokens) == (7, 3)
         assert turn.usage.cache_read_tokens == 100
 
+    @pytest.mark.long
     async def test_a_tool_runs_and_its_result_is_kept(
         self, ask: Asked, server: ModelServer
     ) -> None:
@@ -160,6 +162,7 @@ class TestTurns:
 
 
 class TestBackground:
+    @pytest.mark.long
     @pytest.mark.parametrize("background", [True, False])
     async def test_a_subagent_ends_within_its_turn(
         self,
@@ -221,6 +224,7 @@ class TestInterrupt:
         await ask.conversation.interrupt()
         await asking
 
+    @pytest.mark.long
     async def test_while_idle_it_does_nothing(self, ask: Asked) -> None:
         await ask("first")
         await ask.conversation.interrupt()
@@ -228,6 +232,7 @@ class TestInterrupt:
 
 
 class TestFailures:
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("failure", "error", "status"),
         [
@@ -275,10 +280,12 @@ class TestFailures:
         assert turn.text == "fine"
         assert [retry.status for retry in ask.kinds(Retry)] == [529, 500]
 
+    @pytest.mark.long
     async def test_a_short_retry_after_is_waited_for(self, ask: Asked, server: ModelServer) -> None:
         server.model = Script([Failure(429, headers={"retry-after": "1"})], default="fine")
         assert (await ask("go")).text == "fine"
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         "fault",
         [
@@ -295,6 +302,7 @@ class TestFailures:
         turn = await ask("go")
         assert turn.text == "the answer"
 
+    @pytest.mark.long
     async def test_an_empty_answer_is_asked_again(self, ask: Asked, server: ModelServer) -> None:
         server.model = Script([EMPTY], default="the answer")
         assert (await ask("go")).text == "the answer"
@@ -306,6 +314,7 @@ class TestFailures:
             await ask("go")
         assert (await ask("next")).text == "after"
 
+    @pytest.mark.long
     async def test_a_stall_before_the_stream_ends(self, ask: Asked, server: ModelServer) -> None:
         ask.conversation.stall_timeout_s = 1.0
         server.model = Script([Hold()], default="after")
@@ -313,12 +322,14 @@ class TestFailures:
             await ask("go")
         assert (await ask("next")).text == "after"
 
+    @pytest.mark.long
     async def test_a_silent_tool_is_no_stall(self, ask: Asked, server: ModelServer) -> None:
         ask.conversation.stall_timeout_s = 1.0
         use = ToolUse("Bash", {"command": "sleep 2", "description": "wait"})
         server.model = Script([Reply(use)], default="slept")
         assert (await ask("wait")).text == "slept"
 
+    @pytest.mark.long
     async def test_a_refused_connection(
         self, server: ModelServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -425,6 +436,7 @@ class TestCrash:
         assert (await ask("the next")).status == "ok"
         assert prompts(server) == ["remember the sea", "the next"]
 
+    @pytest.mark.long
     async def test_in_the_first_turn_there_is_nothing_to_lose(
         self, ask: Asked, server: ModelServer
     ) -> None:
@@ -451,6 +463,7 @@ class TestCrash:
         assert (await ask("second")).status == "ok"
         assert prompts(server) == ["first", "second"]
 
+    @pytest.mark.long
     async def test_what_the_record_has_lost_is_said_and_nothing_is_sent(
         self, ask: Asked, server: ModelServer
     ) -> None:
@@ -514,6 +527,7 @@ class TestSettings:
         await ask("go")
         assert not server.requests[-1].tools
 
+    @pytest.mark.long
     async def test_another_folder_keeps_the_conversation(
         self, ask: Asked, server: ModelServer, home: Path
     ) -> None:

@@ -171,6 +171,7 @@ class TestTheProcess:
 
 
 class TestStopping:
+    @pytest.mark.long
     async def test_what_was_said_so_far_stays(self, server: ModelServer) -> None:
         gate = Gate()
         server.model = Script([Reply("half", Wait(gate))])
@@ -187,6 +188,7 @@ class TestStopping:
             assert len(pool.parked) == 1
             gate.open()
 
+    @pytest.mark.long
     async def test_before_it_is_asked_there_is_nothing_to_stop(self) -> None:
         async with opened() as (pool, _):
             live = asked(pool, "hello")
@@ -213,6 +215,7 @@ class TestDeciding:
                 assert [type(e) for e in kinds] == [Decided, ToolResult]
                 assert kinds[0] == Decided(tool_use_id=kinds[0].tool_use_id, decision="Denied")
 
+    @pytest.mark.long
     async def test_where_nobody_can_be_asked_it_is_denied(self, server: ModelServer) -> None:
         server.model = Script([Reply(USE), Reply("went on")])
         async with opened() as (pool, _):

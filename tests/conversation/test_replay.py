@@ -85,6 +85,7 @@ class TestReplay:
             assert now.first_text_s == then.first_text_s
             assert now.total_s == then.total_s
 
+    @pytest.mark.long
     async def test_it_makes_no_branches(self, book: Replayer) -> None:
         await book.run_all("a", "b", "c")
         await book.restart()
@@ -107,6 +108,7 @@ class TestReplay:
         assert len(server.requests) == count + 1
         assert sent(server.requests[-1]) == original.replace("the third", "the third, edited")
 
+    @pytest.mark.long
     async def test_an_edit_in_the_middle_makes_what_follows_live(
         self, book: Replayer, server: ModelServer
     ) -> None:
@@ -147,6 +149,7 @@ class TestReplay:
         assert (await book.run("a", "say")).text == "two"
         assert len(server.requests) == 2
 
+    @pytest.mark.long
     async def test_pictures_are_part_of_what_is_asked(
         self, book: Replayer, server: ModelServer
     ) -> None:
@@ -229,6 +232,7 @@ class TestModes:
         assert (await book.run("a", "say")).text == "two"
         assert len(server.requests) == 2
 
+    @pytest.mark.long
     async def test_off_records_nothing_and_remembers_all_the_same(
         self, book: Replayer, server: ModelServer
     ) -> None:

@@ -31,6 +31,7 @@ class TestRestart:
         await book.run("c", "go on")
         assert sent(server.requests[-1]) == original
 
+    @pytest.mark.long
     async def test_the_first_turn_says_so(self, book: Book) -> None:
         await book.run_all("a", "b")
         await book.restart()
@@ -39,6 +40,7 @@ class TestRestart:
         await book.run_all("d")
         assert book.said() == ""
 
+    @pytest.mark.long
     async def test_another_version_of_claude_is_said(self, book: Book) -> None:
         await book.run_all("a")
         with book.conversation.record.store.write() as db:
@@ -47,6 +49,7 @@ class TestRestart:
         await book.run_all("b")
         assert "are of claude 2.1.0; it goes on with" in book.said()
 
+    @pytest.mark.long
     async def test_it_spawns_one_process(self, book: Book) -> None:
         await book.run_all("a", "b")
         await book.restart()
@@ -63,6 +66,7 @@ class TestRestart:
         assert book.branches == before
         assert list(book.conversation.branches.checkpoints) == ["good"]
 
+    @pytest.mark.long
     async def test_settings_go_on_with_the_conversation(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -82,6 +86,7 @@ class TestRestart:
         await book.run_all("c")
         assert prompts(server.requests[-1]) == ["prompt a", "prompt b", "prompt c"]
 
+    @pytest.mark.long
     async def test_a_moved_notebook_is_found_by_its_cells(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -106,6 +111,7 @@ class TestRestart:
         finally:
             await copy.conversation.close()
 
+    @pytest.mark.long
     async def test_another_notebook_at_an_old_path_is_not_taken_for_it(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -118,6 +124,7 @@ class TestRestart:
         assert prompts(server.requests[-1]) == ["prompt x"]
         assert "Another notebook lay here" in book.said()
 
+    @pytest.mark.long
     async def test_a_new_cell_of_the_same_notebook_goes_on(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -142,6 +149,7 @@ class TestRestart:
         finally:
             await second.conversation.close()
 
+    @pytest.mark.long
     async def test_without_a_path_each_kernel_begins_anew(self, server: ModelServer) -> None:
         book = Book(None)
         try:

@@ -67,6 +67,7 @@ class TestInterrupt:
         assert self.interrupted(notebook, server, how).reply["content"]["ename"] == "Interrupted"
         assert notebook.run("after", cell_id="b").status == "ok"
 
+    @pytest.mark.long
     def test_before_the_first_word(self, notebook: Notebook, server: ModelServer) -> None:
         notebook.run("first", cell_id="a")
         server.model = Script([Hold()], default="next")
@@ -89,6 +90,7 @@ class TestInterrupt:
             assert notebook.collect(message_id).status == "error"
             until(lambda: not exists(pid), "the command is gone")
 
+    @pytest.mark.long
     def test_while_idle_is_harmless(self, notebook: Notebook) -> None:
         notebook.interrupt()
         reply = notebook.receive("control", None, 10)
@@ -145,6 +147,7 @@ class TestWhileACellRuns:
         assert reloaded.run("go", cell_id="a").markdown == "another"
         reloaded.close()
 
+    @pytest.mark.long
     def test_a_page_that_comes_after_the_end_gets_it_too(
         self, notebook: Notebook, server: ModelServer
     ) -> None:
@@ -173,6 +176,7 @@ class TestNothingIsLeft:
             pid = claude_pid(notebook)
         until(lambda: not exists(pid), "claude is gone")
 
+    @pytest.mark.long
     def test_after_a_shutdown_in_a_turn(self, env: dict[str, str], server: ModelServer) -> None:
         server.model = Script([Hold()])
         with open_notebook(env) as notebook:

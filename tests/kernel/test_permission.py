@@ -46,6 +46,7 @@ class TestPermissionByInput:
         assert "denied (use another name)" in cell.stdout
         assert "use another name" in server.requests[-1].tool_results[0].text
 
+    @pytest.mark.long
     def test_nobody_to_ask_denies_and_says_so(
         self, notebook: Notebook, server: ModelServer, home: Path
     ) -> None:
@@ -55,6 +56,7 @@ class TestPermissionByInput:
         assert "nobody can be asked" in cell.markdown
         assert not (home / "work" / "made.txt").exists()
 
+    @pytest.mark.long
     def test_an_interrupt_withdraws_the_question(
         self, notebook: Notebook, server: ModelServer, home: Path
     ) -> None:
@@ -66,6 +68,7 @@ class TestPermissionByInput:
         assert notebook.run("after", cell_id="b").markdown == "next"
         assert not (home / "work" / "made.txt").exists()
 
+    @pytest.mark.long
     def test_a_question_of_claudes_own(self, notebook: Notebook, server: ModelServer) -> None:
         asked = {
             "question": "Which colour?",
@@ -103,6 +106,7 @@ class TestPermissionByButtons:
         assert "widget-view" not in str(cell.outputs)
         assert all(data.get("text/html") for data in cell.outputs)
 
+    @pytest.mark.long
     def test_shown_again_it_still_says_what_was_decided(
         self, notebook: Notebook, server: ModelServer
     ) -> None:
@@ -114,6 +118,7 @@ class TestPermissionByButtons:
         assert "allowed once" in again.markdown
         reloaded.close()
 
+    @pytest.mark.long
     def test_deny(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
         server.model = Script([Reply(self.USE)], default="went on")
         cell = self.press(notebook, notebook.send("write it"), "Deny")
@@ -165,6 +170,7 @@ class TestModes:
         mode = notebook.run("%permission-mode").contents("execute_result")
         assert mode[0]["data"]["text/plain"] == "default"
 
+    @pytest.mark.long
     def test_a_restricted_kernel_reads_and_no_more(
         self, env: dict[str, str], server: ModelServer, home: Path
     ) -> None:

@@ -149,6 +149,7 @@ class TestRealBinary:
         assert server.other == []
         assert server.requests[0].headers["x-api-key"] == "redacted"
 
+    @pytest.mark.long
     def test_memory_survives_compaction(self, server: ModelServer, claude: Claude) -> None:
         server.model = demo_model
         claude.turn("remember seventeen")
@@ -164,6 +165,7 @@ class TestRealBinary:
         (result,) = server.requests[-1].tool_results
         assert (result.name, result.text) == ("Bash", "here.txt")
 
+    @pytest.mark.long
     def test_writing_a_file_asks_for_permission(self, server: ModelServer, claude: Claude) -> None:
         server.model = demo_model
         claude.ask("write a file notes.md")
@@ -185,6 +187,7 @@ class TestRealBinary:
         assert not claude.until("result")[-1]["is_error"]
         assert (claude.cwd / "notes.md").read_text().startswith("Written by the demonstration")
 
+    @pytest.mark.long
     def test_a_question_reaches_the_user(self, server: ModelServer, claude: Claude) -> None:
         server.model = demo_model
         claude.ask("ask me a question")
@@ -192,12 +195,14 @@ class TestRealBinary:
         assert question["request"]["tool_name"] == "AskUserQuestion"
         claude.interrupt()
 
+    @pytest.mark.long
     def test_thinking_and_parallel_tools(self, server: ModelServer, claude: Claude) -> None:
         calls = [ToolUse("Bash", {"command": f"echo {name}"}) for name in ("one", "two")]
         server.model = Script([Reply(Thinking("hm"), "both", *calls), "done"])
         assert claude.turn("go")["result"] == "done"
         assert {r.text for r in server.requests[-1].tool_results} == {"one", "two"}
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         "fault",
         [
@@ -220,6 +225,7 @@ class TestRealBinary:
         assert result["result"] == "recovered"
         assert len(server.requests) == 2
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("fault", "status"),
         [
@@ -244,6 +250,7 @@ class TestRealBinary:
         server.model = Script(default="recovered")
         assert claude.turn("again")["result"] == "recovered"
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         "stall", [Reply("half a sentence ", Stall()), Hold()], ids=["in mid-stream", "headers"]
     )

@@ -307,6 +307,7 @@ class TestFailures:
         server.model = Script([EMPTY], default="the answer")
         assert (await ask("go")).text == "the answer"
 
+    @pytest.mark.long
     async def test_a_stall_in_the_stream_ends(self, ask: Asked, server: ModelServer) -> None:
         ask.conversation.stall_timeout_s = 1.0
         server.model = Script([Reply("some text ", Stall())], default="after")
@@ -428,6 +429,7 @@ class TestCrash:
         assert ask.conversation.pid != pid
         assert "without the unfinished turn 2" in ask.conversation.take_notices()[0]
 
+    @pytest.mark.long
     async def test_between_turns(self, ask: Asked, server: ModelServer) -> None:
         await ask("remember the sea")
         pid = ask.conversation.pid

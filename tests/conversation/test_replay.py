@@ -258,6 +258,7 @@ class TestMisses:
         assert "+of dogs" in caught.value.details
         assert "--record new_episodes" in caught.value.hint
 
+    @pytest.mark.long
     async def test_changed_settings_are_listed(self, book: Replayer) -> None:
         await book.run_all("a")
         await book.restart()

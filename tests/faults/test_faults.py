@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KERNELS = ("kernel_killed", "two_kernels")
 #: Each of the others breaks what a quicker test breaks daily.
-DAILY = ("claude_killed", "disk_full", "kernel_killed")
+DAILY = ("claude_killed", "disk_full")
 
 
 def kinds(*, kernels: bool) -> list[Any]:

@@ -560,6 +560,7 @@ def write_turns(path: str, writer: int, begin: Barrier) -> None:
 
 
 class TestManyWriters:
+    @pytest.mark.long
     def test_thirty_two_at_once_record_each_turn_once(self, tmp_path: Path) -> None:
         path = str(tmp_path / "store.db")
         processes = multiprocessing.get_context("forkserver")

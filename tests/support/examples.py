@@ -11,7 +11,7 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-PROFILES = {"everyday": 25, "thorough": 300}
+PROFILES = {"everyday": 20, "thorough": 100}
 
 
 def load_profile() -> None:

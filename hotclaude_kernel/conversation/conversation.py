@@ -162,7 +162,7 @@ class Conversation:
         )
         self.turns.append(turn)
         for old in self.turns[-KEPT_TURNS - 1 : -KEPT_TURNS]:
-            old.events = []
+            old.shed()
         return turn
 
     def _follow(self, turn: Turn) -> None:
@@ -235,8 +235,10 @@ class Conversation:
         return turn
 
     def events_of(self, turn: Turn) -> list[Event]:
-        """Return the events of a finished turn, from its recording if they are not in memory."""
-        return turn.events or (turn.recorded.events if turn.recorded else [])
+        """Return the events of a finished turn, from the record if they are not in memory."""
+        if turn.events or turn.node is None:
+            return turn.events
+        return self.record.turn(turn.node).events
 
     # --- before it is asked ----------------------------------------------------------------------
 

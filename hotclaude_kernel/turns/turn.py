@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..claude.events import (
     Block,
@@ -163,6 +164,12 @@ class Turn(Struct, kw_only=True, eq=False):
         self.status, self.error = status, error
         if self.clock is not None:
             self.clock.ended = time.monotonic()
+
+    def shed(self) -> None:
+        """Drop what was said, of which the record has a copy; numbers and names stay."""
+        self.events = []
+        if self.recorded is not None:
+            self.recorded = replace(self.recorded, frames=b"", deltas=b"", entries=b"")
 
 
 class Recorded(Struct, frozen=True, kw_only=True):

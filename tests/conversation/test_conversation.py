@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hotclaude_kernel.claude.events import Block, Delta, Event, Retry, ToolResult
+from hotclaude_kernel.conversation import conversation as conversation_module
 from hotclaude_kernel.conversation.conversation import Conversation
 from hotclaude_kernel.errors import (
     ApiError,
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from hotclaude_kernel.modelserver.server import ModelServer
     from hotclaude_kernel.turns.turn import Turn
 
+    from ..support.book import Book
+
 pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]
 
 LONG = pytest.mark.long  # tests/modelserver asks the same of the binary daily
@@ -97,6 +100,22 @@ async def ask_once(**settings: Any) -> None:
 def prompts(server: ModelServer) -> list[str]:
     """What the newest request holds as prompts, old and new."""
     return [exchange.prompt for exchange in server.requests[-1].turns]
+
+
+class TestMemory:
+    async def test_what_an_old_turn_said_is_in_the_record_only(
+        self, book: Book, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(conversation_module, "KEPT_TURNS", 1)
+        await book.run_all("a", "b")
+        old, new = book.conversation.turns
+        assert old.recorded is not None
+        assert new.recorded is not None
+        assert (old.events, old.recorded.frames, old.recorded.entries) == ([], b"", b"")
+        assert new.recorded.frames
+        said = [e.text for e in book.conversation.events_of(old) if isinstance(e, Block)]
+        assert said == ["ok"]
+        assert old.about["node"] == old.node
 
 
 class TestTurns:

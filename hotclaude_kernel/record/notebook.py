@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from ..claude.processes import this_kernel
 from ..errors import StoreError
 from ..turns.budget import Cost
+from ..turns.turn import Recorded
 from . import notebooks, transcripts
 from .database import MEMORY
 from .resume import store_path
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..claude.events import Usage
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
-    from ..turns.turn import Recorded
     from .notebooks import Notebook
 
 UNRECORDED = "This turn is not recorded"
@@ -46,7 +46,8 @@ class Record:
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
         self._notices: list[str] = []
-        self._pending: list[Recorded] = []  # turns that are still to be written
+        # What is still to be written: turns, and recorded turns that joined this notebook.
+        self._pending: list[Recorded | Node] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
         self._sought = False  # whether the cassettes were looked for
         self._recognised = False  # whether the first cell's id was compared with the record
@@ -202,20 +203,26 @@ class Record:
         return None
 
     def _write_pending(self) -> str:
-        """Write the pending turns; return the prompt uuid under which the last one is recorded."""
-        uuid = ""
+        """Write what is pending; return the prompt uuid under which the last turn is recorded."""
+        uuid, branch = "", self.branches.current
         while self._pending:
-            uuid = self.store.save(self.notebook, self._pending[0], branch=self.branches.current)
+            match self._pending[0]:
+                case Recorded() as turn:
+                    uuid = self.store.save(self.notebook, turn, branch=branch)
+                case node:
+                    self.store.join(self.notebook, node.id, node.cell_id, branch=branch)
             self._pending.pop(0)
         return uuid
 
     def join(self, node: Node) -> None:
         """Make a recorded turn the head, and a member of this notebook."""
         self.branches.grow(node)
+        if self._private:
+            for known in self.branches.path:  # what a recorded turn follows is recorded too
+                self._private.pop(known.id, None)
+        self._pending.append(node)
         try:
             self._write_pending()
-            current = self.branches.current
-            self.store.join(self.notebook, node.id, node.cell_id, branch=current)
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 
@@ -262,7 +269,8 @@ class Record:
     @property
     def _waiting(self) -> dict[str, Recorded]:
         """The turns that are in memory only, by node: not written yet, or never to be."""
-        return {turn.node.id: turn for turn in self._pending} | self._private
+        unwritten = [turn for turn in self._pending if isinstance(turn, Recorded)]
+        return {turn.node.id: turn for turn in unwritten} | self._private
 
     def turn(self, node: str) -> Recorded:
         """Return a finished turn of any notebook. Raises `StoreError` if it is not recorded."""

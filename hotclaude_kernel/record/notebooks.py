@@ -32,6 +32,25 @@ MEMBERS = (
     NODE.replace("from turn t", ", m.cell_id from turn t")
     + "join member m on m.turn = t.id where m.notebook = ? order by t.id"
 )
+# The turns that a turn follows, up to the first one that is a member already.
+ANCESTORS = """
+    with recursive up(id, parent) as (
+        select p.id, p.parent from turn t join turn p on p.id = t.parent
+        where t.id = :turn and not exists (
+            select 1 from member m where m.notebook = :notebook and m.turn = p.id
+        )
+        union all
+        select p.id, p.parent from up join turn p on p.id = up.parent
+        where not exists (select 1 from member m where m.notebook = :notebook and m.turn = p.id)
+    )
+    insert into member select :notebook, id, null from up
+"""
+# The members whose predecessor is none, as an older version could leave them.
+HOLES = """
+    select m.notebook, m.turn from member m join turn t on t.id = m.turn
+    where t.parent is not null
+    and not exists (select 1 from member p where p.notebook = m.notebook and p.turn = t.parent)
+"""
 NAMED = "select n.name, t.node from {table} n left join turn t on t.id = n.turn where notebook = ?"
 USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
@@ -56,18 +75,38 @@ def notebook_at(store: Database, path: str | None) -> Notebook:
             (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
         else:
             at = db.execute("insert into notebook (branch) values (?)", (MAIN,)).lastrowid
+        _fill_holes(db, int(at))
         return _load(db, int(at))
 
 
 def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
     """Return the notebook with the newest turn of any of these cells, `None` if none has one."""
-    with store.read() as db:
+    with store.write() as db:
         row = db.execute(
             "select notebook from member where cell_id in (select value from json_each(?))"
             " order by turn desc limit 1",
             (json.dumps(list(cells)),),
         ).fetchone()
-        return _load(db, row[0]) if row else None
+        if row is None:
+            return None
+        _fill_holes(db, row[0])
+        return _load(db, row[0])
+
+
+def _fill_holes(db: sqlite3.Connection, notebook: int) -> None:
+    holes = db.execute(f"{HOLES} and m.notebook = ?", (notebook,)).fetchall()
+    for _, turn in holes:
+        db.execute(ANCESTORS, {"notebook": notebook, "turn": turn})
+
+
+def holes(store: Database) -> list[tuple[str, str]]:
+    """Return each member whose predecessor is none, as the notebook's path and the node."""
+    paths = f"""
+        select coalesce(n.path, ''), t.node from ({HOLES}) h
+        join notebook n on n.id = h.notebook join turn t on t.id = h.turn
+    """
+    with store.read() as db:
+        return list(db.execute(paths))
 
 
 def _load(db: sqlite3.Connection, at: int) -> Notebook:
@@ -157,7 +196,11 @@ def spent(store: Database, notebook: int) -> tuple[int, float]:
 
 
 def join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) -> None:
-    """Make a turn a member of the notebook. With `cell_id` `None`, a recorded cell is kept."""
+    """Make a turn, and all that it follows, members of the notebook.
+
+    With `cell_id` `None`, a recorded cell is kept.
+    """
+    db.execute(ANCESTORS, {"notebook": notebook, "turn": turn})
     db.execute(
         "insert into member values (?, ?, ?)"
         " on conflict do update set cell_id = coalesce(excluded.cell_id, cell_id)",

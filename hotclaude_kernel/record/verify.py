@@ -9,7 +9,7 @@ from zlib import error as zlib_error
 
 from ..errors import StoreError
 from ..turns.turn import UNREADABLE
-from . import queries
+from . import notebooks, queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,8 @@ def store_faults(store: Store) -> Iterator[str]:
         for table, *_ in db.execute("pragma foreign_key_check").fetchall():
             yield f"the table {table}: a row refers to a row that does not exist"
         digests = [name for (name,) in db.execute("select digest from blob")]
+    for path, node in notebooks.holes(store):
+        yield f"the notebook {path or '(without a path)'}: it lacks the turn before {node[:12]}"
     for name in digests:
         if fault := _blob_fault(store, name):
             yield f"blob {name[:12]}: {fault}"

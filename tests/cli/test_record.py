@@ -424,6 +424,9 @@ class TestGc:
         assert said().startswith("2 turns and 1 blobs deleted")
         assert queries.all_turns(page.store) == kept
         assert self.count(page, "cassette") == 0
+        assert main(["verify"]) == 1
+        assert "it lacks the turn before" in said()
+        notebook_at(page.store, str(page.path))  # opening it fills the hole that was made above
         assert main(["verify"]) == 0
         assert main(["gc"]) == 0
         assert "0 turns and 0 blobs deleted: 0 bytes" in said()

@@ -10,6 +10,7 @@ import pytest
 
 from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.record.transcripts import Tail
+from hotclaude_kernel.turns.turn import Recorded
 
 from .__main__ import table
 from .ledger import END, Ledger, Row, answer_to, read_store
@@ -188,7 +189,9 @@ class TestACutTranscript:
 class TestTheTrialsCanFail:
     def test_a_turn_that_is_not_recorded_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def forget(record: Record) -> str:
-            return record._pending.pop().node.uuid
+            turn = record._pending.pop()
+            assert isinstance(turn, Recorded)
+            return turn.node.uuid
 
         monkeypatch.setattr(Record, "_write_pending", forget)
         assert {"lost", "no memory"} <= run(Trial(kind="claude_killed", seed=1)).broken.keys()

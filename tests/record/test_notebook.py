@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from hotclaude_kernel.record import notebooks
 from hotclaude_kernel.record.database import MEMORY
 from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.record.queries import all_turns
+from hotclaude_kernel.record.verify import store_faults
 from hotclaude_kernel.turns.identity import settings_name
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
@@ -245,3 +247,73 @@ class TestReading:
         record.close()
         other = shelf.open(path, kernel="another kernel")
         assert other.branches.current == "main"
+
+
+class TestMembers:
+    """A notebook has all that its turns follow: a tree with holes could not be opened."""
+
+    def prepared(self, shelf: Shelf) -> tuple[Node, Node]:
+        """Another notebook's two turns."""
+        theirs = shelf.open(shelf.notebook("theirs", "xyz"))
+        return add(theirs, "q0", "x"), add(theirs, "q1", "y")
+
+    def test_a_turn_that_joins_brings_what_it_follows(self, shelf: Shelf) -> None:
+        q0, q1 = self.prepared(shelf)
+        path = shelf.notebook()
+        mine = shelf.open(path)
+        mine.branches  # noqa: B018 - opens it
+        add(mine, "q0", "a", keep=False)  # the same answer, while nothing was to be recorded
+        mine.join(replace(q1, cell_id="b"))
+        mine.write()
+        assert [node.id for node in mine.branches.path] == [q0.id, q1.id]
+        mine.close()
+        again = shelf.open(path)
+        assert [node.id for node in again.branches.path] == [q0.id, q1.id]
+        assert notebooks.holes(again.store) == []
+
+    def test_a_turn_that_joined_while_nothing_could_be_written_joins_later(
+        self, shelf: Shelf
+    ) -> None:
+        q0, q1 = self.prepared(shelf)
+        path = shelf.notebook()
+        mine = shelf.open(path)
+        mine.branches  # noqa: B018
+        with broken(mine.store):
+            mine.join(q0)
+            mine.join(q1)
+        assert len(mine.take_notices()) == 2
+        add(mine, "q2", "c")
+        mine.close()
+        again = shelf.open(path)
+        assert [node.prompt for node in again.branches.path] == ["q0", "q1", "q2"]
+        assert notebooks.holes(again.store) == []
+
+    def test_a_hole_that_was_left_is_said_and_filled_when_it_is_opened(self, shelf: Shelf) -> None:
+        theirs = shelf.open(shelf.notebook())
+        nodes = [add(theirs, text, text) for text in "abc"]
+        with theirs.store.write() as db:
+            for node in nodes[:2]:
+                db.execute("delete from member where turn = ?", (notebooks.row_of(db, node.id),))
+        assert notebooks.holes(theirs.store) == [(theirs.path, nodes[2].id)]
+        (said,) = [fault for fault in store_faults(theirs.store) if "lacks" in fault]
+        assert said.startswith(f"the notebook {theirs.path}: it lacks the turn before ")
+        theirs.close()
+        again = shelf.open(theirs.path)
+        assert [node.id for node in again.branches.path] == [node.id for node in nodes]
+        assert not any("lacks" in fault for fault in store_faults(again.store))
+        again.branches.stand(None)  # as `%new` does
+        again.write()
+
+    def test_what_joins_a_long_notebook_looks_no_further_than_one_turn_back(
+        self, shelf: Shelf
+    ) -> None:
+        record = shelf.open(shelf.notebook())
+        for number in range(40):
+            last = add(record, str(number))
+        with record.store.write() as db:
+            values = {"notebook": record.notebook, "turn": notebooks.row_of(db, last.id)}
+            before = db.total_changes
+            db.execute(notebooks.ANCESTORS, values)
+            assert db.total_changes == before
+            plan = db.execute(f"explain query plan {notebooks.ANCESTORS}", values).fetchall()
+        assert not [step for *_, step in plan if step.startswith("SCAN") and "member" in step]

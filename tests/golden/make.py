@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from ..support.frontend import Notebook
 
-PLACE = Path("/tmp/golden")
-WORK = PLACE / "work"
+PLACE = Path("/golden")
+WORK = PLACE / "notebooks"
 MODEL = "claude-golden"
 
 HELLO = "def hello(name):\n    print('hello', name)\n"
@@ -430,12 +430,14 @@ def dump(store: Path) -> str:
 
 
 def neutralise(connection: sqlite3.Connection) -> None:
-    """Write another system's version into the transcripts, which tell that of this machine."""
-    own = f"Linux {platform.release()}".encode()
+    """Write another version and folder into the transcripts, which tell those of this machine."""
+    version = f"Linux {platform.release()}".encode()
+    scratch = f"{tempfile.gettempdir()}/claude-{os.getuid()}/".encode()  # the binary's own
     names = connection.execute("select distinct entries from turn").fetchall()
     for (name,) in names:
         (packed,) = connection.execute("select data from blob where digest = ?", (name,)).fetchone()
-        data = zlib.decompress(packed).replace(own, b"Linux 6.1.0")
+        data = zlib.decompress(packed).replace(version, b"Linux 6.1.0")
+        data = data.replace(scratch, f"{PLACE}/scratch/".encode())
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         row = (digest, len(data), zlib.compress(data))
         connection.execute("insert or ignore into blob values (?, ?, ?)", row)
@@ -457,15 +459,16 @@ def plain(text: str) -> str:
 
 def check(texts: dict[str, str]) -> None:
     """Fail where a text tells of this machine."""
-    folders = (Path.home(), Path.cwd(), HERE.parent.parent, os.path.realpath(sys.prefix))
+    own = (Path.home(), Path.cwd(), HERE.parents[1], Path(sys.prefix).resolve())
+    folders = (*own, Path(*HERE.parts[:2]), Path(tempfile.gettempdir()))
     user, host = re.escape(getpass.getuser()), re.escape(socket.gethostname())
-    patterns = [re.escape(str(folder)) for folder in folders if str(folder) != "/"]
-    patterns += [rf"/{user}/", rf"\b{user}[@:]", rf"\b{host}\b", "/work/", "widget-view"]
+    patterns = [rf"{re.escape(str(folder))}\b" for folder in folders if str(folder) != "/"]
+    patterns += [rf"/{user}/", rf"\b{user}[@:]", rf"\b{host}\b", "widget-view"]
     patterns += [re.escape(platform.release()), r"/home/\w", r"/usr/lib/\w", "site-packages"]
     found = [
         f"{pattern} in {name}: …{text[max(0, at.start() - 40) : at.end() + 40]}…"
         for name, given in texts.items()
-        for text in [given.replace("/tmp/golden/", "")]
+        for text in [given.replace(f"{PLACE}/", "")]
         for pattern in patterns
         if (at := re.search(pattern, text))
     ]

@@ -59,7 +59,7 @@ Outputs = list[dict[str, Any]]
 
 def environment(folder: Path, url: str) -> dict[str, str]:
     """Return all of the environment of a process: a home below `folder`, no account, no network."""
-    (folder / "work").mkdir(parents=True, exist_ok=True)
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     env = isolated_env(folder / "home", url, "")
     del env["HOTCLAUDE_CLI"]
     return env | {"TZ": "UTC", "HOTCLAUDE_STORE": str(folder / "store.db")}
@@ -80,12 +80,12 @@ def tape(name: str) -> Path:
 
 
 def rebuild(folder: Path) -> Path:
-    """Make the record again from its dump, with its notebooks in `folder/work`."""
+    """Make the record again from its dump, with its notebooks in `folder/notebooks`."""
     path = folder / "store.db"
     connection = sqlite3.connect(path)
     connection.executescript(DUMP.read_text(encoding="utf-8"))
     for name in NOTEBOOKS:
-        there = str(folder / "work" / f"{name}.ipynb")
+        there = str(folder / "notebooks" / f"{name}.ipynb")
         here = f"%/{name}.ipynb"
         connection.execute("update notebook set path = ? where path like ?", (there, here))
     connection.commit()
@@ -94,8 +94,8 @@ def rebuild(folder: Path) -> Path:
 
 
 def lay_out(folder: Path, name: str, source: str) -> Path:
-    """Put a notebook into `folder/work`, and beside it what its turns come from."""
-    work = folder / "work"
+    """Put a notebook into `folder/notebooks`, and beside it what its turns come from."""
+    work = folder / "notebooks"
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(PICTURE, work)
     if source == "store":
@@ -136,7 +136,7 @@ def _run_by_nbclient(notebook: Any, env: dict[str, str], arguments: tuple[str, .
         shutdown_kernel="immediate",
         extra_arguments=list(arguments),
     )
-    client.execute(env=env, cwd=str(Path(env["HOME"]).parent / "work"))
+    client.execute(env=env, cwd=str(Path(env["HOME"]).parent / "notebooks"))
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -164,7 +164,7 @@ def open_lab(env: dict[str, str], *arguments: str, at_once: bool = False) -> Ite
 
     One that has no process of its own can be ended at once.
     """
-    folder = Path(env["HOME"]).parent / "work"
+    folder = Path(env["HOME"]).parent / "notebooks"
     with open_notebook(env, *arguments, cwd=folder, now=at_once) as lab:
         yield lab
 
@@ -193,14 +193,16 @@ def printed(folder: Path) -> str:
     """
     for name in NOTEBOOKS:
         lay_out(folder / "cassette", name, "cassette")
-        shutil.copytree(folder / "cassette" / "work", folder / "store" / "work", dirs_exist_ok=True)
-    for path in (folder / "store" / "work").glob("*.hotclaude.jsonl"):
+        shutil.copytree(
+            folder / "cassette" / "notebooks", folder / "store" / "notebooks", dirs_exist_ok=True
+        )
+    for path in (folder / "store" / "notebooks").glob("*.hotclaude.jsonl"):
         path.unlink()
     rebuild(folder / "store")
     running = [(words, _started(folder, *words)) for words in _commands()]
     text = "".join(_transcript(words, process) for words, process in running)
     for name in NOTEBOOKS:
-        exported = folder / "store" / "work" / f"{name}.hotclaude.jsonl"
+        exported = folder / "store" / "notebooks" / f"{name}.hotclaude.jsonl"
         assert exported.read_bytes() == tape(name).read_bytes(), f"the cassette of {name}"
     return text
 
@@ -225,7 +227,7 @@ def _started(folder: Path, place: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [hotclaude(), *words],
         env=environment(folder / place, "http://127.0.0.1:9"),
-        cwd=folder / place / "work",
+        cwd=folder / place / "notebooks",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -8,9 +8,7 @@ a person would click is clicked here over the protocol, as a page does it.
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 import struct
 import sys
 import tempfile
@@ -26,6 +24,7 @@ from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.modelserver.server import ModelServer
 from tests.support.environment import isolated_env
 from tests.support.frontend import Notebook, open_notebook
+from tests.support.machine import told_by
 
 NOTEBOOK = Path(__file__).with_name("gallery.ipynb")
 MODEL = "hotclaude-demo"
@@ -264,8 +263,7 @@ def main() -> None:
             server.model = Script([says(WRITE)], default=says("Then not."))
             run(page, made.cells[-1], cell_id=None)
     written = nbformat.writes(made)
-    private = (folder, "/tmp/", "/work", str(Path.home()), socket.gethostname(), str(Path.cwd()))
-    found = [word for word in (*private, getpass.getuser() + "@") if word in written]
+    found = told_by(written, str(folder))
     assert not found, f"of this machine: {found}"
     assert "widget" not in written
     NOTEBOOK.write_text(written + "\n")

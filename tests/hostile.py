@@ -8,7 +8,12 @@ tokenizer does and names whatever is not on the short list of what an answer may
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Stands for the address that a leaking payload would ask for.
 LEAK = "http://leak.invalid/leak"
@@ -189,6 +194,16 @@ def corpus(leak: str = LEAK) -> dict[str, str]:
         name: text.format(run=_RUN.format(name=name), leak=f"{leak}?{name}", name=name)
         for name, text in _PAYLOADS.items()
     }
+
+
+@contextmanager
+def entry(name: str) -> Iterator[None]:
+    """Name the entry of the corpus that an assertion in the block fails for."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"in the entry {name}")
+        raise
 
 
 #: One entry for each way that a text could become something else.

@@ -81,7 +81,7 @@ def notebook_at(store: Database, path: str | None) -> Notebook:
 
 def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
     """Return the notebook with the newest turn of any of these cells, `None` if none has one."""
-    with store.write() as db:
+    with store.read() as db:
         row = db.execute(
             "select notebook from member where cell_id in (select value from json_each(?))"
             " order by turn desc limit 1",
@@ -89,13 +89,20 @@ def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
         ).fetchone()
         if row is None:
             return None
+        if not _holes_of(db, row[0]):  # mostly: nothing waits for a writer then
+            return _load(db, row[0])
+    with store.write() as db:
         _fill_holes(db, row[0])
         return _load(db, row[0])
 
 
+def _holes_of(db: sqlite3.Connection, notebook: int) -> list[int]:
+    rows = db.execute(f"{HOLES} and m.notebook = ?", (notebook,))
+    return [turn for _, turn in rows]
+
+
 def _fill_holes(db: sqlite3.Connection, notebook: int) -> None:
-    holes = db.execute(f"{HOLES} and m.notebook = ?", (notebook,)).fetchall()
-    for _, turn in holes:
+    for turn in _holes_of(db, notebook):
         db.execute(ANCESTORS, {"notebook": notebook, "turn": turn})
 
 

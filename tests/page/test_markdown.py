@@ -321,11 +321,10 @@ class TestHostileText:
     def test_the_corpus_is_large(self) -> None:
         assert len(CORPUS) >= 60
 
-    @pytest.mark.parametrize("name", CORPUS)
-    def test_every_prefix_is_harmless(self, name: str) -> None:
-        text = CORPUS[name]
-        for end in range(1, len(text) + 1):
-            assert violations(render(text[:end])) == [], text[:end]
+    def test_every_prefix_is_harmless(self) -> None:
+        for text in CORPUS.values():
+            for end in range(1, len(text) + 1):
+                assert violations(render(text[:end])) == [], text[:end]
 
     @given(st.lists(st.sampled_from([*CORPUS.values(), *PIECES]), max_size=6), st.data())
     def test_mixtures_are_harmless(self, parts: list[str], data: st.DataObject) -> None:

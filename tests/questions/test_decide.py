@@ -13,7 +13,7 @@ from hotclaude_kernel.page.cards import Card
 from hotclaude_kernel.questions.decide import Choice, Verdict, card_of, decide
 from hotclaude_kernel.questions.stdin import LineAsker
 
-from ..hostile import corpus, violations
+from ..hostile import corpus, entry, violations
 
 if TYPE_CHECKING:
     from hotclaude_kernel.claude.frames import Frame
@@ -161,14 +161,15 @@ class TestPermission:
         await decide(request(name, values), form)
         assert words in re.sub(r"<[^>]+>", "", form.shown[0])
 
-    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-    async def test_nothing_hostile_is_anything_but_text(self, text: str) -> None:
-        for name in ("Bash", "Write", text, "ExitPlanMode"):
-            form = Fixed()
-            values = dict.fromkeys(("command", "content", "file_path", "plan", text), text)
-            asks = request(name, values, description=text, reason=text, blocked_path=text)
-            await decide(asks, form)
-            assert violations(form.shown[0], card=True) == []
+    async def test_nothing_hostile_is_anything_but_text(self) -> None:
+        for name, text in HOSTILE.items():
+            with entry(name):
+                for tool in ("Bash", "Write", text, "ExitPlanMode"):
+                    form = Fixed()
+                    values = dict.fromkeys(("command", "content", "file_path", "plan", text), text)
+                    asks = request(tool, values, description=text, reason=text, blocked_path=text)
+                    await decide(asks, form)
+                    assert violations(form.shown[0], card=True) == []
 
     @pytest.mark.parametrize("answer", ["s", "session", "Always", " S "])
     async def test_it_can_last_for_the_session(self, answer: str) -> None:

@@ -304,6 +304,14 @@ class TestMembers:
         again.branches.stand(None)  # as `%new` does
         again.write()
 
+    def test_finding_a_notebook_by_its_cells_waits_for_no_writer(self, shelf: Shelf) -> None:
+        record = shelf.open(shelf.notebook())
+        last = add(record, "one", "a")
+        with broken(record.store):
+            found = notebooks.notebook_with(record.store, ["a"])
+        assert found is not None
+        assert found.branches.head == last
+
     def test_what_joins_a_long_notebook_looks_no_further_than_one_turn_back(
         self, shelf: Shelf
     ) -> None:

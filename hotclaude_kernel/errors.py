@@ -17,7 +17,8 @@ HotClaudeError
 ├── ReplayMiss            the turn is not recorded, and the mode forbids asking; nothing was sent
 ├── BudgetReached         the turn would go over the budget; nothing was sent
 ├── StoreError            the record can't be read or written
-│   └── StoreTooNew       a newer hotclaude wrote the record
+│   ├── StoreTooNew       a newer hotclaude wrote the record
+│   └── StoreUnavailable  it can't be read or written now: locked, full, read-only, damaged
 └── UsageError            the user asked for something that can't be done
 ```
 
@@ -127,6 +128,10 @@ class BudgetReached(HotClaudeError):
 
 class StoreError(HotClaudeError):
     """The record can't be read or written."""
+
+
+class StoreUnavailable(StoreError):
+    """SQLite can't read or write the file now. The same call may succeed later."""
 
 
 class StoreTooNew(StoreError):

@@ -31,44 +31,57 @@ UNHELD = """
     )
     select id from turn where id not in (select id from held)
 """
-
-
-USED = """
-    select entries from turn union select frames from turn union select deltas from turn
-    union select data from attachment
+UNUSED = """
+    create temp table unused as
+    with used(digest) as (
+        select entries from turn where id not in (select id from unheld)
+        union select frames from turn where id not in (select id from unheld)
+        union select deltas from turn where id not in (select id from unheld)
+        union select data from attachment where turn not in (select id from unheld)
+    )
+    select digest, length(data) as size from blob where digest not in (select digest from used)
+"""
+FREED = """
+    select (select count(*) from unheld),
+           (select count(*) from unused), (select coalesce(sum(size), 0) from unused)
+"""
+DELETE = """
+    delete from attachment where turn in (select id from unheld);
+    delete from turn where id in (select id from unheld);
+    delete from settings where digest not in (select settings from turn);
+    delete from blob where digest in (select digest from unused)
 """
 
 
 def forget_unheld(store: Database, *, dry_run: bool = False) -> Freed:
     """Delete the turns that no branch, checkpoint, notebook or key holds, and blobs of no turn.
 
-    A turn that a held one follows is held too. With `dry_run` nothing is deleted.
+    A turn that a held one follows is held too. With `dry_run` nothing is deleted, and nobody who
+    writes has to wait.
     """
+    if dry_run:
+        with store.read() as db:
+            return _find(db)
     with store.write() as db:
-        db.execute("drop table if exists unheld")
-        db.execute(UNHELD)
-        db.execute("savepoint before")
-        freed = _forget(db)
-        if dry_run:
-            db.execute("rollback to before")
-        db.execute("drop table unheld")
+        freed = _find(db)
+        for statement in DELETE.split(";"):
+            db.execute(statement)
+        if freed.turns:
+            db.execute("delete from cassette")  # one with deleted turns is to be loaded again
     return freed
 
 
-def _forget(db: sqlite3.Connection) -> Freed:
-    db.execute("delete from attachment where turn in (select id from unheld)")
-    turns = db.execute("delete from turn where id in (select id from unheld)").rowcount
-    db.execute("delete from settings where digest not in (select settings from turn)")
-    unused = f"from blob where digest not in ({USED})"
-    (size,) = db.execute(f"select coalesce(sum(length(data)), 0) {unused}").fetchone()
-    blobs = db.execute(f"delete {unused}").rowcount
-    if turns:
-        db.execute("delete from cassette")  # so that a cassette with deleted turns is loaded again
+def _find(db: sqlite3.Connection) -> Freed:
+    """Put what is to be deleted into the temporary tables `unheld` and `unused`; count it."""
+    for table, query in (("unheld", UNHELD), ("unused", UNUSED)):
+        db.execute(f"drop table if exists temp.{table}")
+        db.execute(query)
+    turns, blobs, size = db.execute(FREED).fetchone()
     return Freed(turns=turns, blobs=blobs, size_bytes=size)
 
 
 def compact(store: Database) -> None:
     """Shrink the SQLite file by its free pages, and its write-ahead log to nothing."""
-    with store.read() as db:
+    with store.lend() as db:
         db.execute("vacuum")
         db.execute("pragma wal_checkpoint(truncate)")

@@ -381,14 +381,14 @@ UNLIMITED_PAGES = 1_073_741_823
 def fill_disk(book: Book) -> Iterator[None]:
     """Let the file of the record grow no more for as long as the block lasts."""
     store = book.conversation.record.store
-    with store.read() as db:
+    with store.lend() as db:
         (pages,) = db.execute("pragma page_count").fetchone()
         db.execute(f"pragma max_page_count = {pages}")
     book.ledger.tell("the disk is full")
     try:
         yield
     finally:
-        with store.read() as db:
+        with store.lend() as db:
             db.execute(f"pragma max_page_count = {UNLIMITED_PAGES}")
         book.ledger.tell("the disk has room")
 
@@ -397,13 +397,13 @@ def fill_disk(book: Book) -> Iterator[None]:
 def read_only(book: Book) -> Iterator[None]:
     """Let nothing at all be written to the record for as long as the block lasts."""
     store = book.conversation.record.store
-    with store.read() as db:
+    with store.lend() as db:
         db.execute("pragma query_only = on")
     book.ledger.tell("the record is read-only")
     try:
         yield
     finally:
-        with store.read() as db:
+        with store.lend() as db:
             db.execute("pragma query_only = off")
         book.ledger.tell("the record can be written")
 

@@ -92,10 +92,10 @@ def prompts(record: Record) -> list[str]:
 @contextmanager
 def broken(store: Store) -> Iterator[None]:
     """Have the store's file refuse to be written."""
-    with store.read() as db:
+    with store.lend() as db:
         db.execute("pragma query_only = on")
     yield
-    with store.read() as db:
+    with store.lend() as db:
         db.execute("pragma query_only = off")
 
 

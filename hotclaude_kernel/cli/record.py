@@ -17,7 +17,8 @@ from ..notebooks.check import unreproduced
 from ..notebooks.file import read_notebook, write, write_notebook
 from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
 from ..page.text import visible, without_ansi
-from ..record import archive, cassette, garbage, leaks, places, queries
+from ..record import garbage, queries
+from ..record.cassettes import archive, cassette, leaks, places
 from ..record.resume import store_path
 from ..record.store import Store
 from ..record.verify import store_faults

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..page.notebook import NotebookPage
-from ..record import cassette
+from ..record.cassettes import cassette
 from ..record.database import MEMORY
 from ..record.store import Store
 from ..turns.identity import settings_digest

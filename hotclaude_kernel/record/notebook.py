@@ -296,13 +296,13 @@ class Record:
         return found
 
     def _load_cassettes(self) -> None:
-        from . import places
+        from .cassettes import places
 
         paths = places.found(self.path)
         # Without a path, `found` returns all cassettes here: they may be of other notebooks.
         self.kept |= bool(paths) and self.path is not None
         for path in paths:
-            from . import cassette  # takes 4 ms, and most notebooks have none
+            from .cassettes import cassette  # takes 4 ms, and most notebooks have none
 
             try:
                 cassette.load(self.store, cassette.text_of(path))

@@ -16,7 +16,8 @@ from hotclaude_kernel.cli.main import main
 from hotclaude_kernel.modelserver.replies import Reply, Text, Thinking, ToolUse
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.notebooks import check, verify
-from hotclaude_kernel.record import cassette, queries
+from hotclaude_kernel.record import queries
+from hotclaude_kernel.record.cassettes import cassette
 from hotclaude_kernel.record.notebooks import notebook_at, row_of
 from hotclaude_kernel.record.store import Store
 from hotclaude_kernel.turns.identity import settings_digest

@@ -84,8 +84,8 @@ LATE = {
     "cells.completion", "cells.magics.settings", "cells.magics.status", "cells.magics.tree",
     "conversation.misses", "conversation.replay",
     "page.cards", "page.sections", "page.treeview",
-    "record.archive", "record.cassette", "record.garbage", "record.leaks", "record.queries",
-    "record.verify",
+    "record.cassettes.archive", "record.cassettes.cassette", "record.cassettes.leaks",
+    "record.garbage", "record.queries", "record.verify",
 }  # fmt: skip
 LATE_OF_OTHERS = {"difflib", "ipywidgets", "psutil", "statistics"}
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hotclaude_kernel.claude.events import Usage
 from hotclaude_kernel.claude.frames import dumps
 from hotclaude_kernel.errors import StoreError, StoreTooNew
-from hotclaude_kernel.record import cassette
-from hotclaude_kernel.record.leaks import lint
+from hotclaude_kernel.record.cassettes import cassette
+from hotclaude_kernel.record.cassettes.leaks import lint
 from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.record.notebooks import notebook_at
 from hotclaude_kernel.record.store import Store

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from .store import put
+from ..store import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..turns.turn import Recorded
-    from .database import Database
+    from ...turns.turn import Recorded
+    from ..database import Database
 
 LINEAGE = """
     with recursive up(id, parent) as (

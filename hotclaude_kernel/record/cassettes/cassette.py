@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict, replace
 
-from ..claude.events import Usage
-from ..claude.frames import dumps
-from ..errors import StoreError, StoreTooNew
-from ..turns import identity
-from ..turns.prompt import Attachment, Prompt
-from ..turns.settings import Settings
-from ..turns.tape import kept, lines
-from ..turns.tree import SNIPPET, Node
-from ..turns.turn import UNREADABLE, Recorded
+from ...claude.events import Usage
+from ...claude.frames import dumps
+from ...errors import StoreError, StoreTooNew
+from ...turns import identity
+from ...turns.prompt import Attachment, Prompt
+from ...turns.settings import Settings
+from ...turns.tape import kept, lines
+from ...turns.tree import SNIPPET, Node
+from ...turns.turn import UNREADABLE, Recorded
 from . import archive
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import NoReturn
 
-    from .store import Store
+    from ..store import Store
 
     Line = dict[str, Any]
 

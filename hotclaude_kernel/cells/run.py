@@ -96,16 +96,23 @@ class Cells:
         to then stay on the page.
         """
         self._clients = {cell.client}
+        try:
+            return await self._run(cell, page, asker)
+        finally:
+            page.close()  # all of the answer is shown before the record is waited for
+            await self.conversation.settle()
+            self._say_notices(page)
+
+    async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Outcome:
         lines, text = split(cell.code)
         # The conversation must be this notebook's before a `%` line moves its position.
-        self.conversation.recognise(cell.id)
+        await self.conversation.recognise(cell.id)
         self._say_notices(page)
         request = await self._follow(lines, text, page)
         prompt = self._prompt(request, cell.id)
         turn = None
         if prompt is not None:
             turn = await self._answer(prompt, page, asker, cell.client, refresh=request.refresh)
-        page.close()
         return Outcome(
             value=request.value if turn is None else turn.text,
             help_pages=tuple(request.help_pages),
@@ -153,7 +160,7 @@ class Cells:
         """Ask the prompt, or show its answer again to a reloaded page that has lost it."""
         known = self._known(prompt)
         if known is not None and client not in self._shown_to[known.uuid]:
-            self._show_again(known, page)
+            await self._show_again(known, page)
             return known
         turn = await self._ask(prompt, page, asker, again=refresh or known is not None)
         self._foot(turn, page)
@@ -190,8 +197,8 @@ class Cells:
         on_path = any(node.id == turn.node for node in self.conversation.branches.path)
         return turn if on_path else None
 
-    def _show_again(self, turn: Turn, page: Page) -> None:
-        for event in self.conversation.events_of(turn):
+    async def _show_again(self, turn: Turn, page: Page) -> None:
+        for event in await self.conversation.events_of(turn):
             page.take(event)
         page.close()
         self._shown_to[turn.uuid] |= self._clients

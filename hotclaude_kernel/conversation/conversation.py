@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .live import Permit
     from .position import Asking
     from .replay import Replay
+    from .settling import Settling
 
 KEPT_TURNS = 30  # how many turns keep their events in memory; the record has those of all
 
@@ -78,7 +79,7 @@ class Conversation:
         self.greeting: Greeting | None = None
         self.model = ""
         self.tools: tuple[str, ...] = ()
-        self._asking: Live | Replay | None = None
+        self._asking: Live | Replay | Settling | None = None
         self._met: Warm | None = None  # the process that was leased last
         self._lost: Turn | None = None  # a turn whose process ended during it, still to be told
 
@@ -116,13 +117,13 @@ class Conversation:
         Raises a `TurnError` if the turn did not finish; the events shown until then stay. Raises
         `ReplayMiss`, `BudgetReached`, `TransportError` or `ConversationLost` if nothing was sent.
         """
-        self.recognise(prompt.cell_id)
+        await self.recognise(prompt.cell_id)
         asking = self.position.asked(prompt)
-        node = self._recorded(prompt, asking, again=again)
+        node = await self._recorded(prompt, asking, again=again)
         if node is not None:
             placed(False)
             return await self._replay(prompt, asking, node, show)
-        self._guard(prompt, asking)
+        await self._guard(prompt, asking)
         self.position.rewind(prompt.cell_id)
         self.position.say_goes_on()
         placed(True)
@@ -171,7 +172,7 @@ class Conversation:
             self.turns.remove(turn)  # nothing was sent
             return
         if turn.usage != Usage():
-            self.record.spend(turn.usage)
+            self.record.changes.spend(turn.usage)
         if turn.recorded is not None:
             self.record.add(turn.recorded, keep=self.mode != "off")
             self.position.new = False
@@ -197,19 +198,21 @@ class Conversation:
 
     # --- replaying -------------------------------------------------------------------------------
 
-    def _recorded(self, prompt: Prompt, asking: Asking, *, again: bool) -> str | None:
+    async def _recorded(self, prompt: Prompt, asking: Asking, *, again: bool) -> str | None:
         """Return the node of the turn to replay for a prompt, `None` if the prompt is to be asked.
 
         Raises `ReplayMiss` if no turn is recorded and the mode forbids asking.
         """
         if self.mode in ("off", "all") or (again and self.mode != "none"):
             return None
-        found = self.record.find(asking.key.turn)
+        found = await asyncio.to_thread(self.record.find, asking.key.turn)
         if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
             from . import misses  # imported here because only a miss needs it
 
             before, asked = asking.before, asking.settings
-            raise misses.explained(self.record, before, prompt, asked, mode=self.mode)
+            raise await asyncio.to_thread(
+                misses.explained, self.record, before, prompt, asked, mode=self.mode
+            )
         return found
 
     async def _replay(
@@ -218,7 +221,7 @@ class Conversation:
         """Show a recorded turn as a live one is shown, and make it the head."""
         from .replay import Replay  # imported here because only a replayed turn needs it
 
-        of = self.record.recorded(node, prompt.cell_id)
+        of = await asyncio.to_thread(self.record.recorded, node, prompt.cell_id)
         turn = self._new_turn(prompt, asking, replayed=True)
         turn.priced = of.priced
         replay = self._asking = Replay(turn, of, show, paced=self.pace == "recorded")
@@ -234,19 +237,43 @@ class Conversation:
         self.position.new = False
         return turn
 
-    def events_of(self, turn: Turn) -> list[Event]:
+    async def events_of(self, turn: Turn) -> list[Event]:
         """Return the events of a finished turn, from the record if they are not in memory."""
         if turn.events or turn.node is None:
             return turn.events
-        return self.record.turn(turn.node).events
+        return (await asyncio.to_thread(self.record.turn, turn.node)).events
 
     # --- before it is asked ----------------------------------------------------------------------
 
-    def recognise(self, cell_id: str | None) -> None:
+    async def open(self) -> None:
+        """Open the record, on a thread of its own; 2 s at most if another process locks it."""
+        if not self.record.opened:
+            await asyncio.to_thread(self.record.open)
+
+    async def recognise(self, cell_id: str | None) -> None:
         """Find the notebook in the record by its first cell, and go on where it ended."""
+        await self.open()
+        if not self.record.recognised:
+            await asyncio.to_thread(self.record.recognise, cell_id)
+        self.record.collect()
         self.position.recognise(cell_id)
 
-    def _guard(self, prompt: Prompt, asking: Asking) -> None:
+    async def settle(self) -> None:
+        """Wait until what the cell has changed is recorded, or at least written down.
+
+        Of the latter a notice tells. It takes 2 s at most; an interrupt ends the waiting.
+        """
+        if self.record.opened and self.record.changes.last is not None:
+            from .settling import Settling
+
+            settling = self._asking = Settling(self.record)
+            try:
+                await settling.wait()
+            finally:
+                self._asking = None
+        self.record.collect()
+
+    async def _guard(self, prompt: Prompt, asking: Asking) -> None:
         """Raise `PromptTooLong` or `BudgetReached` if a prompt can't be asked.
 
         If a prompt larger than the context window were sent, the process would compact the
@@ -260,12 +287,13 @@ class Conversation:
                 f"{usage.context_window:,}",
                 hint="Shorten it, or let Claude read the text from a file in parts.",
             )
-        self.check_budget(prompt.text, usage)
+        await self.check_budget(prompt.text, usage)
 
-    def check_budget(self, text: str, before: Usage | None = None) -> None:
+    async def check_budget(self, text: str, before: Usage | None = None) -> None:
         """Raise `BudgetReached` if asking `text` after a turn of that usage exceeds the budget."""
         if self.budget.limited:
-            budget.check(self.budget, self.record.spent(), budget.expected(before, text))
+            spent = await asyncio.to_thread(self.record.spent)
+            budget.check(self.budget, spent, budget.expected(before, text))
 
     # --- moving, and settings --------------------------------------------------------------------
 
@@ -321,7 +349,7 @@ class Conversation:
 
     @property
     def running(self) -> bool:
-        """Whether a turn is being answered, or replayed."""
+        """Whether a turn is being answered, replayed or recorded."""
         return self._asking is not None and self._asking.running
 
     @property
@@ -414,12 +442,15 @@ class Conversation:
     async def sweep(self) -> None:
         """End the processes that kernels left running when they died."""
         with contextlib.suppress(StoreError):
-            self.pool.tally.swept = await asyncio.to_thread(orphans.sweep, self.record.store)
+            store, changes = self.record.open()
+            self.pool.tally.swept = await asyncio.to_thread(
+                lambda: orphans.sweep(store.orphans(), changes.forget_process)
+            )
 
     async def close(self) -> None:
         """End all processes, in bounded time, and close the record."""
         await self.pool.close()
-        self.record.close()
+        await asyncio.to_thread(self.record.close)
 
 
 def _stray_text(event: Event) -> str:

@@ -217,9 +217,10 @@ class HotClaudeKernel(ConfiguredKernel):
         threading.Thread(target=preload, daemon=True, name="preload").start()
         self.io_loop.add_callback(self._begin)
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
+        await self.conversation.open()
         self.conversation.warm()
-        self._sweeping = asyncio.ensure_future(self.conversation.sweep())
+        await self.conversation.sweep()
 
     def interrupt(self) -> None:
         """Interrupt the running turn; before the turn, cancel the cell."""

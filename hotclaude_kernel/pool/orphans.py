@@ -17,20 +17,22 @@ from ..claude.launch import TOKEN_ENV
 from ..claude.processes import runs, started
 
 if TYPE_CHECKING:
-    from ..record.store import Store
+    from collections.abc import Callable, Iterable
+
+    from ..record.store import Process
 
 GRACE_S = 1.0
 LOOK_S = 0.02
 PROC = Path("/proc")
 
 
-def sweep(store: Store) -> int:
-    """End the recorded processes of kernels that died, and remove their transcripts; blocks.
+def sweep(left: Iterable[Process], forget: Callable[[str], None]) -> int:
+    """End the processes that kernels left when they died, and remove their transcripts; blocks.
 
-    Return how many processes were still running.
+    `forget` is called with the token of each. Return how many were still running.
     """
     ended = 0
-    for process in store.orphans():
+    for process in left:
         if not PROC.is_dir() and runs(f"{process.pid}:0"):
             continue  # nothing tells whether it is ours: it is left, and not forgotten
         if _is_same(process.pid, process.started, process.token):
@@ -38,7 +40,7 @@ def sweep(store: Store) -> int:
         end_all(process.token)
         if process.file:
             Path(process.file).unlink(missing_ok=True)
-        store.forget_process(process.token)
+        forget(process.token)
     return ended
 
 

@@ -159,7 +159,7 @@ class Pool:
             self._tending.cancel()
         if self._early:
             kill_unadopted(self._early.process)
-            self._remove(self._early.token, self._early.file)
+            self._remove("", self._early.file)
             self._early = None
         starting = [task for _, task in self._starting]
         for task in starting:
@@ -206,7 +206,7 @@ class Pool:
     async def _start(self, place: Place) -> Warm:
         asked = time.monotonic()
         early = self._take_early(place)
-        warm = self._adopt(early, place) if early else self._spawn(place)
+        warm = self._adopt(early, place) if early else await self._spawn(place)
         self.tally.spawned += 1
         self.tally.resumed += bool(place.path)
         try:
@@ -241,19 +241,19 @@ class Pool:
         if (early.flags, early.cwd, early.node) == (tuple(place.settings.argv()), cwd, node):
             return early
         kill_unadopted(early.process)
-        self._remove(early.token, early.file)
+        self._remove("", early.file)
         return None
 
     def _adopt(self, early: Prespawned, place: Place) -> Warm:
         return self._warm(early.process, place, early.session_id, early.token, early.file)
 
-    def _spawn(self, place: Place) -> Warm:
+    async def _spawn(self, place: Place) -> Warm:
         session_id, token = str(uuid.uuid4()), new_token()
         binary = find_claude(self._binary)
         where = ["--session-id", session_id]
         file = ""
         if place.path:
-            file = self._transcript(place, session_id)
+            file = await self._transcript(place, session_id)
             # A resumed conversation keeps its recorded system prompt, unless it was set anew.
             ours = _prompted(place.settings)
             old = any(_prompted(self._record.settings_of(node)) != ours for node in place.path)
@@ -266,10 +266,19 @@ class Pool:
             raise
         return self._warm(process, place, session_id, token, file)
 
-    def _transcript(self, place: Place, session_id: str) -> str:
-        try:
+    async def _transcript(self, place: Place, session_id: str) -> str:
+        """Write the transcript of a place on another thread, and return its path."""
+
+        def write() -> str:
             entries = self._record.entries(list(place.path))
             return write_transcript(sessions_folder(self._record.file), entries, session_id)
+
+        writing = asyncio.ensure_future(asyncio.to_thread(write))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            writing.add_done_callback(_remove_written)
+            raise
         except (StoreError, OSError) as error:
             raise ConversationLost(
                 f"The conversation can't be resumed: {error}", hint=LOST
@@ -290,8 +299,7 @@ class Pool:
             kernel=self._record.kernel,
             file=file,
         )
-        with contextlib.suppress(StoreError):
-            self._record.store.note_process(written)
+        self._record.changes.note_process(written)
         return Warm(
             session=Session(ProcessTransport(process)),
             settings=place.settings,
@@ -314,10 +322,11 @@ class Pool:
         self._remove(warm.token, warm.file)
 
     def _remove(self, token: str, file: str) -> None:
+        """Remove what was written for a process; `token` is empty if it was never recorded."""
         if file:
             Path(file).unlink(missing_ok=True)
-        with contextlib.suppress(StoreError):
-            self._record.store.forget_process(token)
+        if token:
+            self._record.changes.forget_process(token)
 
     # --- tending ---------------------------------------------------------------------------------
 
@@ -403,6 +412,12 @@ def _refused(death: ProcessDied, *, resuming: bool) -> HotClaudeError:
         return ConversationLost(f"The conversation can't be resumed: {death.message}", hint=LOST)
     death.hint = death.hint or "Run `claude --version` in a terminal to see whether it works."
     return death
+
+
+def _remove_written(writing: asyncio.Future[str]) -> None:
+    """Remove the transcript of a process that is not started any more."""
+    if not writing.cancelled() and writing.exception() is None:
+        Path(writing.result()).unlink(missing_ok=True)
 
 
 def _retrieve(task: asyncio.Task[Warm]) -> None:

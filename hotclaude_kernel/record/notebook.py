@@ -1,14 +1,20 @@
-"""The record of one notebook: its tree, its turns, and the turns that are still to be written.
+"""The record of one notebook: its tree, its turns, and what is still to be written.
 
 A notebook is known by its path and by the ids of its cells. So a moved notebook is found again, a
 copied one goes on separately, and a new one at an old path is not taken for the old one.
+
+A change is made in memory at once, and the record's writer is told of it (see `writer`): no change
+waits for SQLite. Opening, recognising and reading wait, and belong on another thread than the event
+loop's. Everything else belongs on the loop's.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import threading
+from concurrent import futures
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +23,22 @@ from msgspec.structs import replace
 from ..claude.processes import this_kernel
 from ..errors import StoreError
 from ..turns.budget import Cost
-from ..turns.turn import Recorded
-from . import notebooks, transcripts
+from ..turns.tree import Branches
+from . import journal, notebooks, transcripts
+from .changes import Changes
 from .database import MEMORY
+from .notebooks import Notebook
 from .resume import store_path
 from .store import Store
 
 if TYPE_CHECKING:
-    from ..claude.events import Usage
-    from ..turns.settings import Settings
-    from ..turns.tree import Branches, Node
-    from .notebooks import Notebook
+    from collections.abc import Callable
 
-UNRECORDED = "This turn is not recorded"
+    from ..turns.settings import Settings
+    from ..turns.tree import Node
+    from ..turns.turn import Recorded
+
+OPEN_S = 0.9  # how long opening waits for a lock of another process
 
 
 class Record:
@@ -46,62 +55,92 @@ class Record:
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
         self._notices: list[str] = []
-        # What is still to be written: turns, and recorded turns that joined this notebook.
-        self._pending: list[Recorded | Node] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
+        self._left: dict[str, Recorded] = {}  # turns in journals that other kernels left
         self._sought = False  # whether the cassettes were looked for
         self._recognised = False  # whether the first cell's id was compared with the record
-        self._opened: tuple[Store, Notebook] | None = None
+        self._opening = threading.RLock()
+        self._opened: tuple[Store, Changes] | None = None
+        self._branches = Branches()
         self._settings: dict[str, Settings] = {}
+        self._versions: dict[str, str] = {}  # of claude, by the nodes of earlier kernels' turns
 
     # --- opening -----------------------------------------------------------------------------
 
     @property
+    def opened(self) -> bool:
+        """Whether the record is open; if not, most of what follows opens it, and may wait."""
+        return self._opened is not None
+
+    @property
     def store(self) -> Store:
-        """The store, opened at the first use."""
-        return self._open()[0]
+        """The store."""
+        return self.open()[0]
+
+    @property
+    def changes(self) -> Changes:
+        """What this kernel changes in the store."""
+        return self.open()[1]
 
     @property
     def notebook(self) -> int:
-        """The row of the notebook in the store."""
-        return self._open()[1].id
+        """The row of the notebook in the store, 0 while the writer could not find it yet."""
+        return self.changes.row
 
     @property
     def branches(self) -> Branches:
         """The notebook's tree."""
-        return self._open()[1].branches
+        self.open()
+        return self._branches
 
     def take_notices(self) -> list[str]:
         """Return the record's notices to the user, and forget them."""
+        self.collect()
         notices, self._notices = self._notices, []
         return notices
 
-    def _open(self) -> tuple[Store, Notebook]:
-        if self._opened is None:
-            try:
-                store = Store(self.file)
-                self._take(store, notebooks.notebook_at(store, self.path))
-            except StoreError as error:
-                self._notices.append(f"{error.message}. {error.hint}")
-                store = Store(MEMORY)
-                self._take(store, notebooks.notebook_at(store, self.path))
-        assert self._opened is not None
-        return self._opened
+    def open(self) -> tuple[Store, Changes]:
+        """Open the store and find the notebook, unless that was done; blocks for 2 s at most."""
+        with self._opening:
+            if self._opened is None:
+                try:
+                    self._opened = self._open(Store(self.file, busy_s=OPEN_S))
+                except StoreError as error:
+                    self._notices.append(f"{error.message}. {error.hint}")
+                    self._opened = self._open(Store(MEMORY))
+            return self._opened
 
-    def _take(self, store: Store, notebook: Notebook) -> None:
-        """Go on with a notebook; on a new branch if another kernel holds the current one."""
-        self._opened = (store, notebook)
-        branches = notebook.branches
-        self.resumed = branches.head
-        self.kept = bool(branches.nodes)
-        if not notebooks.hold(store, notebook.id, branches.current, self.kernel):
-            held = branches.current
-            branches.fork(branches.free_name(held))
-            self._notices.append(
-                f"Another kernel has this notebook's branch {held} open: this one goes on as "
-                f"branch {branches.current}"
-            )
-            self.write()
+    def _open(self, store: Store) -> tuple[Store, Changes]:
+        changes = Changes(store, self.kernel, self._notices.append)
+        journals = journal.left(store.path)
+        changes.drain(journals)
+
+        def read() -> Notebook:
+            found = notebooks.read_at(store, self.path)
+            return journal.applied(store, found, journals, self._left)
+
+        try:
+            self._take(store, changes, lambda: notebooks.notebook_at(store, self.path), read)
+        except BaseException:
+            changes.close()
+            store.close()
+            raise
+        return store, changes
+
+    def _take(
+        self,
+        store: Store,
+        changes: Changes,
+        find: Callable[[], Notebook],
+        read: Callable[[], Notebook],
+    ) -> None:
+        """Go on with a notebook; see `Changes.take`."""
+        notebook = changes.take(self.path, find, read)
+        self._branches = notebook.branches
+        self.resumed = notebook.branches.head
+        self.kept = bool(notebook.branches.nodes)
+        self._settings |= store.settings_in(notebook.id)
+        self._versions = store.versions_in(notebook.id)
 
     def recognise(self, cell_id: str | None) -> bool:
         """Find the notebook by the id of its first cell; return whether the path was misleading.
@@ -112,8 +151,8 @@ class Record:
         if self._recognised:
             return False
         self._recognised = True
-        store, notebook = self._open()
-        ids = {node.cell_id for node in notebook.branches.nodes.values()} - {None}
+        store = self.store
+        ids = {node.cell_id for node in self._branches.nodes.values()} - {None}
         if cell_id in ids:
             return False
         cells = self._cells()
@@ -124,10 +163,15 @@ class Record:
             self._begin_anew(store, "" if cell_id is None else self.path or "")
             return True
         known = notebooks.notebook_with(store, cells | {cell_id}) if cell_id is not None else None
-        if known is None or known.id == notebook.id:
+        if known is None or known.id == self.notebook:
             return False
-        self._go_on_with(store, notebook, known)
+        self._go_on_with(store, known)
         return True
+
+    @property
+    def recognised(self) -> bool:
+        """Whether the first cell was there, so that `recognise` does nothing any more."""
+        return self._recognised
 
     def _cells(self) -> set[str]:
         """Return the ids of the cells in the notebook file, empty if it can't be read."""
@@ -138,81 +182,69 @@ class Record:
             return set()
 
     def _begin_anew(self, store: Store, path: str) -> None:
-        notebooks.release(store, self.kernel)
+        old = self.notebook
+
+        def find() -> Notebook:
+            notebooks.release(store, self.kernel)
+            if path:
+                notebooks.move(store, old, None)  # the old notebook keeps its turns
+            return notebooks.notebook_at(store, path or None)
+
         if path:
-            notebooks.move(store, self.notebook, None)  # the old notebook keeps its turns
             self._notices.append(
                 "Another notebook lay here before: this one begins a conversation of its own"
             )
-        self._take(store, notebooks.notebook_at(store, path or None))
+        new = Notebook(id=0, path=path or None, branches=Branches())
+        self._take(store, self.changes, find, lambda: new)
 
-    def _go_on_with(self, store: Store, ours: Notebook, known: Notebook) -> None:
+    def _go_on_with(self, store: Store, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
         moved = known.path is None or not Path(known.path).exists()
-        if moved or self.path is None:
+        kept, ours = self.kept, self.notebook
+
+        def move() -> Notebook:
             if self.path is not None:
                 notebooks.move(store, known.id, self.path)
-            self._take(store, known)
+            return known
+
+        def copy() -> Notebook:
+            tree = known.branches
+            notebooks.copy_members(store, ours, tree)
+            notebooks.write_branches(
+                store, ours, tree.branches, tree.checkpoints, current=tree.current
+            )
+            return replace(known, id=ours, path=self.path)
+
+        if moved or self.path is None:
+            self._take(store, self.changes, move, lambda: known)
             return
-        branches = known.branches
-        self._opened = (store, replace(ours, branches=branches))
-        self.resumed = branches.head
-        notebooks.copy_members(store, ours.id, branches)
-        self.write()
+        self._take(store, self.changes, copy, lambda: known)
+        self.kept = kept
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
 
-    # --- writing -----------------------------------------------------------------------------
+    # --- changing ----------------------------------------------------------------------------
 
     def add(self, turn: Recorded, *, keep: bool = True) -> None:
         """Record a turn that follows the head, and make it the head.
 
-        A turn that can't be written stays in memory, and is written with the next turn that can; a
-        notice says so. With `keep` false, the turn and all that follow it stay in memory only.
+        With `keep` false, the turn and all that follow it stay in memory only.
         """
         node = turn.node
         self._settings[node.settings] = turn.settings
+        known = self.branches.nodes.get(node.id)
         if not keep or node.parent in self._private:
-            known = self.branches.nodes.get(node.id)
             if known is None:
                 self._private[node.id] = turn
             self.branches.grow(replace(known or node, cell_id=node.cell_id))
-            return
-        known = self._the_same(node)
-        if known is not None:
+        elif known is not None and node.id not in self._private:
+            # It keeps the prompt uuid that it is recorded under. With another one, a resumed
+            # process could not be rewound to it.
             self.join(replace(known, cell_id=node.cell_id or known.cell_id))
-            return
-        self._private.pop(node.id, None)
-        self._pending.append(turn)
-        try:
-            node = replace(node, uuid=self._write_pending())
-        except StoreError as error:
-            self._notices.append(f"{UNRECORDED}. {error.message}. {error.hint}")
-        self.branches.grow(node)
-
-    def _the_same(self, node: Node) -> Node | None:
-        """Return the node of an identical turn that is recorded, or will be; `None` if it is new.
-
-        The returned node keeps the prompt uuid it is (or will be) recorded under. With any other, a
-        resumed process could not be rewound to the turn.
-        """
-        if node.id not in self._private and (known := self.branches.nodes.get(node.id)):
-            return known
-        with contextlib.suppress(StoreError):
-            return self.store.node(node.id, node.cell_id)
-        return None
-
-    def _write_pending(self) -> str:
-        """Write what is pending; return the prompt uuid under which the last turn is recorded."""
-        uuid, branch = "", self.branches.current
-        while self._pending:
-            match self._pending[0]:
-                case Recorded() as turn:
-                    uuid = self.store.save(self.notebook, turn, branch=branch)
-                case node:
-                    self.store.join(self.notebook, node.id, node.cell_id, branch=branch)
-            self._pending.pop(0)
-        return uuid
+        else:
+            self._private.pop(node.id, None)
+            self.branches.grow(node)
+            self.changes.add(turn, self.branches.current)
 
     def join(self, node: Node) -> None:
         """Make a recorded turn the head, and a member of this notebook."""
@@ -220,26 +252,25 @@ class Record:
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        self._pending.append(node)
-        try:
-            self._write_pending()
-        except StoreError as error:
-            self._notices.append(f"{error.message}. {error.hint}")
+        self.changes.join(node, self.branches.current)
 
     def write(self) -> None:
-        """Write all branches and checkpoints. If that fails, a notice says so."""
-        try:
-            self._write_pending()
-            kept = self.branches.nodes.keys() - self._private.keys()
-            branches = self.branches.only(kept) if self._private else self.branches
-            notebooks.write_branches(self.store, self.notebook, branches, self.kernel)
-        except StoreError as error:
-            self._notices.append(f"{error.message}. {error.hint}")
+        """Record all branches and checkpoints."""
+        kept = self.branches.nodes.keys() - self._private.keys()
+        self.changes.stand(self.branches.only(kept) if self._private else self.branches)
 
-    def spend(self, usage: Usage) -> None:
-        """Record the usage of a turn."""
-        with contextlib.suppress(StoreError):  # `add` says so when it fails too
-            notebooks.spend(self.store, self.notebook, usage)
+    def settle(self, patience_s: float) -> None:
+        """Wait until all changes are recorded; after so many seconds, write them down; blocks."""
+        if (last := self.changes.last) is not None:
+            futures.wait([last], patience_s)
+        if self.changes.last is not None:
+            self.changes.write_down()
+        self.collect()
+
+    def collect(self) -> None:
+        """Take over under which names turns and branches were recorded."""
+        if self._opened is not None:
+            self._opened[1].collect(self._branches)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -269,8 +300,7 @@ class Record:
     @property
     def _waiting(self) -> dict[str, Recorded]:
         """The turns that are in memory only, by node: not written yet, or never to be."""
-        unwritten = [turn for turn in self._pending if isinstance(turn, Recorded)]
-        return {turn.node.id: turn for turn in unwritten} | self._private
+        return self._left | self.changes.unrecorded | self._private
 
     def turn(self, node: str) -> Recorded:
         """Return a finished turn of any notebook. Raises `StoreError` if it is not recorded."""
@@ -288,12 +318,18 @@ class Record:
 
         The first key that is not in the record makes it load the notebook's cassette.
         """
-        found = self.store.find(key)
+        found = self._found(key)
         if found is None and not self._sought:
             self._sought = True
             self._load_cassettes()
-            found = self.store.find(key)
+            found = self._found(key)
         return found
+
+    def _found(self, key: str) -> str | None:
+        waiting = reversed(self.changes.unrecorded.values())
+        newer = (turn.node for turn in waiting if turn.node.key == key)
+        node = next((node for node in newer if node.status == "ok"), None)
+        return node.id if node else self.store.find(key)
 
     def _load_cassettes(self) -> None:
         from .cassettes import places
@@ -302,10 +338,12 @@ class Record:
         # Without a path, `found` returns all cassettes here: they may be of other notebooks.
         self.kept |= bool(paths) and self.path is not None
         for path in paths:
-            from .cassettes import cassette  # takes 4 ms, and most notebooks have none
+            from .cassettes import archive, cassette  # 4 ms, and most notebooks have none
 
             try:
-                cassette.load(self.store, cassette.text_of(path))
+                text = cassette.text_of(path)
+                if not archive.has_cassette(self.store, cassette.digest(text)):
+                    self.changes.do(partial(cassette.load, text=text))
             except StoreError as error:
                 hint = f". {error.hint}" if error.hint else ""
                 self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
@@ -317,25 +355,19 @@ class Record:
         return self._settings[node.settings]
 
     def version_of(self, node: Node) -> str:
-        """Return the version of claude that answered a turn, empty if unknown."""
-        with contextlib.suppress(StoreError):
-            return self.turn(node.id).cli
-        return ""
+        """Return the version of claude that answered a turn of an earlier kernel, or nothing."""
+        return self._versions.get(node.id, "")
 
     def spent(self) -> Cost:
         """Return what the notebook's turns have used, in this kernel and earlier ones."""
+        waiting = self.changes.unspent
         tokens, usd = notebooks.spent(self.store, self.notebook)
-        return Cost(tokens=tokens, usd=usd)
+        tokens += sum(usage.prompt_tokens + usage.output_tokens for usage in waiting)
+        return Cost(tokens=tokens, usd=usd + sum(usage.cost_usd for usage in waiting))
 
     def close(self) -> None:
-        """Write what is pending, release the notebook's branch, and close the store."""
-        if self._opened is None:
-            return
-        store = self._opened[0]
-        try:
-            if self._pending:
-                self.write()  # the branches too: the current one may not end at the last turn
-            notebooks.release(store, self.kernel)
-        except StoreError:
-            pass
-        store.close()
+        """Record what waits, or write it down, release the branch, and close the store; blocks."""
+        if self._opened is not None:
+            store, changes = self._opened
+            changes.close()
+            store.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -16,7 +15,7 @@ from ..turns.tree import MAIN, SNIPPET, Branches, Node
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .database import Database
 
@@ -52,6 +51,11 @@ HOLES = """
     and not exists (select 1 from member p where p.notebook = m.notebook and p.turn = t.parent)
 """
 NAMED = "select n.name, t.node from {table} n left join turn t on t.id = n.turn where notebook = ?"
+SPEND = """
+    insert into spending select :notebook, :at, :tokens, :usd where not exists (
+        select 1 from spending where notebook = :notebook and at = :at and tokens = :tokens
+    )
+"""
 USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
@@ -67,16 +71,34 @@ class Notebook(Struct, frozen=True, kw_only=True):
 def notebook_at(store: Database, path: str | None) -> Notebook:
     """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`."""
     with store.write() as db:
-        if path is not None:
-            db.execute(
-                "insert into notebook (path, branch) values (?, ?) on conflict do nothing",
-                (path, MAIN),
-            )
-            (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
-        else:
-            at = db.execute("insert into notebook (branch) values (?)", (MAIN,)).lastrowid
-        _fill_holes(db, int(at))
-        return _load(db, int(at))
+        at = row_at(db, 0, path)
+        _fill_holes(db, at)
+        return _load(db, at)
+
+
+def read_at(store: Database, path: str | None) -> Notebook:
+    """Return the notebook at a path without writing: if none is recorded, an empty one, row 0."""
+    with store.read() as db:
+        row = db.execute("select id from notebook where path = ?", (path,)).fetchone()
+        if row is None or _holes_of(db, row[0]):
+            return Notebook(id=0, path=path, branches=Branches())
+        return _load(db, row[0])
+
+
+def claim(store: Database, notebook: Notebook, kernel: str) -> str:
+    """Take a notebook's current branch for this kernel; a new one if another kernel holds it.
+
+    Return the branch that is held, empty if none is.
+    """
+    branches = notebook.branches
+    here = branches.current
+    with store.write():
+        if hold(store, notebook.id, here, kernel):
+            return ""
+        branches.fork(branches.free_name(here))
+        ends = {branches.current: branches.branches[branches.current]}
+        write_branches(store, notebook.id, ends, {}, current=branches.current, kernel=kernel)
+        return here
 
 
 def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
@@ -143,24 +165,51 @@ def copy_members(store: Database, notebook: int, branches: Branches) -> None:
         )
 
 
-def write_branches(store: Database, notebook: int, branches: Branches, kernel: str) -> None:
-    """Record all branches and checkpoints, and that this kernel holds the current branch."""
+def row_at(db: sqlite3.Connection, row: int, path: str | None) -> int:
+    """Return `row` if it is a notebook's, else the row of the one at a path; make one if needed."""
+    if db.execute("select 1 from notebook where id = ?", (row,)).fetchone():
+        return row
+    if path is not None:
+        db.execute(
+            "insert into notebook (path, branch) values (?, ?) on conflict do nothing", (path, MAIN)
+        )
+        (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
+        return int(at)
+    new = db.execute("insert into notebook (branch) values (?) returning id", (MAIN,)).fetchone()
+    return int(new[0])
+
+
+def write_branches(
+    store: Database,
+    notebook: int,
+    branches: Mapping[str, str | None],
+    checkpoints: Mapping[str, str],
+    *,
+    current: str,
+    kernel: str = "",
+) -> None:
+    """Record branches and checkpoints, the current branch, and that a kernel holds that one.
+
+    Without a kernel, it is not changed who holds a branch.
+    """
     with store.write() as db:
         for table, names in (
-            ("branch", branches.branches),
-            ("checkpoint", branches.checkpoints),
+            ("branch", branches),
+            ("checkpoint", checkpoints),
         ):
             db.executemany(
                 f"insert into {table} values (?, ?, ?)"
                 " on conflict do update set turn = excluded.turn",
                 [(notebook, name, at and row_of(db, at)) for name, at in names.items()],
             )
-        db.execute("update notebook set branch = ? where id = ?", (branches.current, notebook))
+        db.execute("update notebook set branch = ? where id = ?", (current, notebook))
+        if not kernel:
+            return
         db.execute("delete from holder where kernel = ?", (kernel,))
         db.execute(
             "insert into holder values (?, ?, ?)"
             " on conflict do update set kernel = excluded.kernel",
-            (notebook, branches.current, kernel),
+            (notebook, current, kernel),
         )
 
 
@@ -183,12 +232,14 @@ def release(store: Database, kernel: str) -> None:
         db.execute("delete from holder where kernel = ?", (kernel,))
 
 
-def spend(store: Database, notebook: int, usage: Usage) -> None:
-    """Record the usage of a turn, finished or not."""
+def spend(store: Database, notebook: int, usage: Usage, at: float) -> None:
+    """Record the usage of a turn, finished or not, that ended at a time; once, if it is told twice.
+
+    `at` is in seconds since the epoch.
+    """
     tokens = usage.prompt_tokens + usage.output_tokens
     with store.write() as db:
-        row = (notebook, time.time(), tokens, usage.cost_usd)
-        db.execute("insert into spending values (?, ?, ?, ?)", row)
+        db.execute(SPEND, {"notebook": notebook, "at": at, "tokens": tokens, "usd": usage.cost_usd})
 
 
 def spent(store: Database, notebook: int) -> tuple[int, float]:

@@ -14,7 +14,7 @@ import sys
 TYPE_CHECKING = False  # `typing` is an import too
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 SCHEMA = 1  # equal to `len(schema.MIGRATIONS)`, as a test checks
 
@@ -66,9 +66,23 @@ def chain(connection: sqlite3.Connection, node: str) -> list[bytes]:
 def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> str:
     """Write a transcript for one process to resume from; return its path.
 
-    `entries` are the JSON lines of each turn. A turn may name a parent entry that is not among
-    them: it was recorded after an identical answer of another process. Its parent becomes the last
-    entry of the turn before.
+    It is in `folder`, or in a private temporary folder if that can't be written. `entries` are the
+    JSON lines of each turn.
+    """
+    text = b"".join(_of_session(entries, session_id))
+    name = f"{session_id}.jsonl"
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        return _write_new(os.path.join(folder, name), text)
+    except OSError:
+        return _write_new(os.path.join(private_folder(), name), text)
+
+
+def _of_session(entries: Iterable[bytes], session_id: str) -> Iterator[bytes]:
+    """Yield the entries of each turn under another session id.
+
+    A turn may name a parent entry that is not among them: it was recorded after an identical answer
+    of another process. Its parent becomes the last entry of the turn before.
     """
     import re
 
@@ -82,15 +96,41 @@ def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> 
     def hung(match: re.Match[bytes]) -> bytes:
         return match[0] if match[1] in known or not last else b'"parentUuid":"%s"' % last
 
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    path = os.path.join(folder, f"{session_id}.jsonl")
+    for lines in entries:
+        names = name.findall(lines)
+        known.update(names)
+        yield parent.sub(hung, session.sub(named, lines))
+        last = names[-1] if names else last
+
+
+def _write_new(path: str, data: bytes) -> str:
+    """Write a file that only this user can read; leave none if it can't be written."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        for lines in entries:
-            names = name.findall(lines)
-            known.update(names)
-            file.write(parent.sub(hung, session.sub(named, lines)))
-            last = names[-1] if names else last
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+    except OSError:
+        os.unlink(path)
+        raise
+    return path
+
+
+def private_folder() -> str:
+    """Return a temporary folder that only this user can read; a later kernel finds the same one.
+
+    If something else lies there, the folder is a new one. Raises `OSError` if none can be made.
+    """
+    import stat
+    import tempfile
+
+    path = os.path.join(tempfile.gettempdir(), f"hotclaude-{os.getuid()}")
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        found = os.lstat(path)
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if not ours or found.st_mode & 0o077:
+            return tempfile.mkdtemp(prefix="hotclaude-")
     return path
 
 

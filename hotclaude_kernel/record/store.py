@@ -61,6 +61,12 @@ ASKED_AFTER = """
     order by t.id desc limit 200
 """
 ASKED = "select node from turn where prompt = ? and status = 'ok' order by id desc limit 200"
+SETTINGS = """
+    select digest, json from settings where digest in (
+        select t.settings from member m join turn t on t.id = m.turn where m.notebook = ?
+    )
+"""
+VERSIONS = "select t.node, t.cli from member m join turn t on t.id = m.turn where m.notebook = ?"
 # The turn that was recorded or joined last is the one that replays for its key.
 NEWEST = "insert or replace into head select key, id from turn where id = ? and status = 'ok'"
 
@@ -176,6 +182,16 @@ class Store(Database):
         if row is None:
             raise StoreError("The settings of a turn are not in the record")
         return _settings_of(row[0])
+
+    def settings_in(self, notebook: int) -> dict[str, Settings]:
+        """Return the settings of a notebook's turns by their digests."""
+        with self.read() as db:
+            return {name: _settings_of(asked) for name, asked in db.execute(SETTINGS, (notebook,))}
+
+    def versions_in(self, notebook: int) -> dict[str, str]:
+        """Return the versions of claude that answered a notebook's turns, by their nodes."""
+        with self.read() as db:
+            return dict(db.execute(VERSIONS, (notebook,)))
 
     # --- processes -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..claude.events import Usage
 from ..errors import UsageError
@@ -139,6 +140,20 @@ class Branches:
         self.nodes[node.id] = node
         self.path.append(node)
         self.branches[self.current] = node.id
+
+    def set_uuid(self, at: str, uuid: str) -> None:
+        """Set the prompt uuid of a turn: the record has had the same turn under another one."""
+        node = self.nodes.get(at)
+        if node is None or node.uuid == uuid:
+            return
+        self.nodes[at] = replace(node, uuid=uuid)
+        self.path = [self.nodes[other.id] for other in self.path]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a branch another name."""
+        self.branches[new] = self.branches.pop(old)
+        if self.current == old:
+            self.current = new
 
     def stand(self, at: str | None) -> None:
         """Move the head, and with it the current branch, to the turn `at`; `None`: to the start."""

@@ -22,6 +22,7 @@ from ..claude.events import (
 )
 from . import identity
 from .identity import Key
+from .prompt import Prompt  # noqa: TC001 - a journal is decoded by the types of `Recorded`
 from .settings import Settings
 from .tape import Tape, events
 from .tree import SNIPPET, Node
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from ..claude.events import Event
     from ..claude.frames import Frame
     from ..errors import HotClaudeError
-    from .prompt import Prompt
-
 
 # The errors of parsing frames that are damaged or that no process sent.
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)

@@ -113,7 +113,7 @@ class TestMemory:
         assert new.recorded is not None
         assert (old.events, old.recorded.frames, old.recorded.entries) == ([], b"", b"")
         assert new.recorded.frames
-        said = [e.text for e in book.conversation.events_of(old) if isinstance(e, Block)]
+        said = [e.text for e in await book.conversation.events_of(old) if isinstance(e, Block)]
         assert said == ["ok"]
         assert old.about["node"] == old.node
 

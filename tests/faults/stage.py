@@ -174,6 +174,7 @@ class Book:
             self.ledger.answered(asked, "failed", f"{type(error).__name__}: {error.message}")
         else:
             self.ledger.answered(asked, "ok", turn.text)
+        await self.conversation.settle()
         for notice in self.conversation.take_notices():
             self.ledger.tell(f"notice: {notice}")
         return asked

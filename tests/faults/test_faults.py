@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.record.notebook import Record
+from hotclaude_kernel.record.jobs import Add
 from hotclaude_kernel.record.transcripts import Tail
-from hotclaude_kernel.turns.turn import Recorded
 
 from .__main__ import table
 from .ledger import END, Ledger, Row, answer_to, read_store
@@ -188,12 +187,7 @@ class TestACutTranscript:
 @pytest.mark.usefixtures("binary")
 class TestTheTrialsCanFail:
     def test_a_turn_that_is_not_recorded_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def forget(record: Record) -> str:
-            turn = record._pending.pop()
-            assert isinstance(turn, Recorded)
-            return turn.node.uuid
-
-        monkeypatch.setattr(Record, "_write_pending", forget)
+        monkeypatch.setattr(Add, "__call__", lambda job, store: job.turn.node.uuid)
         assert {"lost", "no memory"} <= run(Trial(kind="claude_killed", seed=1)).broken.keys()
 
     def test_a_command_that_is_not_ended_is_an_orphan(

@@ -65,7 +65,7 @@ def test_the_process_of_a_dead_kernel_ends_and_its_transcript_goes(
     file = tmp_path / "transcript.jsonl"
     file.touch()
     noted(store, sleeper, token, file=str(file))
-    assert orphans.sweep(store) == 1
+    assert orphans.sweep(store.orphans(), store.forget_process) == 1
     assert sleeper.wait(10) == -15
     assert not file.exists()
     assert store.orphans() == []
@@ -84,7 +84,7 @@ def test_that_of_a_kernel_that_runs_is_left_alone(
     store: Store, token: str, sleeper: subprocess.Popen[str]
 ) -> None:
     noted(store, sleeper, token, kernel=this_kernel())
-    assert orphans.sweep(store) == 0
+    assert orphans.sweep(store.orphans(), store.forget_process) == 0
     assert sleeper.poll() is None
 
 
@@ -92,7 +92,7 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(
     store: Store, sleeper: subprocess.Popen[str]
 ) -> None:
     noted(store, sleeper, "another token")
-    assert orphans.sweep(store) == 0
+    assert orphans.sweep(store.orphans(), store.forget_process) == 0
     assert sleeper.poll() is None
     assert store.orphans() == []
 

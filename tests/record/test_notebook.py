@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hotclaude_kernel.record.store import Store
 
+SETTLE_S = 0.5  # a test that waits for so long waits for a lock
 ENTRIES = b'{"sessionId":"s"}\n'
 
 
@@ -81,6 +82,7 @@ def add(record: Record, text: str, cell: str | None = None, **options: Any) -> N
         frames=frames_of(ANSWER),
     )
     record.add(turn, **options)
+    record.settle(SETTLE_S)
     assert record.branches.head
     return record.branches.head
 

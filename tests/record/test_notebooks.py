@@ -41,7 +41,10 @@ def test_a_tree_comes_back_as_it_was_written(store: Store) -> None:
     tree.mark("good")
     tree.fork("side")
     tree.stand(first.id)
-    notebooks.write_branches(store, book.notebook, tree, this_kernel())
+    ends, marks = tree.branches, tree.checkpoints
+    notebooks.write_branches(
+        store, book.notebook, ends, marks, current=tree.current, kernel=this_kernel()
+    )
     again = notebook_at(store, PATH)
     found, made = again.branches.view(), tree.view()
     assert [node.id for node in found.nodes] == [node.id for node in made.nodes]
@@ -103,8 +106,8 @@ class TestHolding:
 def test_spending_is_summed_a_notebook_each(store: Store) -> None:
     book, other = notebook_at(store, PATH), notebook_at(store, None)
     assert notebooks.spent(store, book.id) == (0, 0.0)
-    for _ in range(2):
+    for at in (1.0, 2.0, 2.0):  # the last of them is told twice
         used = Usage(input_tokens=1, cache_read_tokens=2, output_tokens=4, cost_usd=0.5)
-        notebooks.spend(store, book.id, used)
+        notebooks.spend(store, book.id, used, at)
     assert notebooks.spent(store, book.id) == (14, 1.0)
     assert notebooks.spent(store, other.id) == (0, 0.0)

@@ -77,6 +77,8 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
             return PERMISSION_MODES
         case "params":
             return tuple(f"{known}=" for known in conversation.parameters)
+        case "checkout" | "goto" if not conversation.record.opened:
+            return ()  # the record is still being opened, and a completion must not wait
         case "checkout":
             return tuple(conversation.branches.branches)
         case "goto":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import statistics
 import time
@@ -63,7 +64,7 @@ async def budget_(conversation: Conversation, argument: str) -> Answer:
     """
     if argument:
         conversation.budget = _limited(conversation.budget, argument)
-    limits, spent = conversation.budget, conversation.record.spent()
+    limits, spent = conversation.budget, await asyncio.to_thread(conversation.record.spent)
     rows = [
         ("notebook", f"${spent.usd:.4f}", _limit(limits.usd, "${:,.4f}")),
         ("notebook", f"{spent.tokens:,} tokens", _limit(limits.tokens, "{:,} tokens")),

@@ -212,7 +212,7 @@ async def aside(conversation: Conversation, argument: str) -> Answer:
     if not argument:
         raise UsageError("%aside asks nothing", hint="Write the question behind it.")
     head = conversation.branches.head
-    conversation.check_budget(argument, head.usage if head else None)
+    await conversation.check_budget(argument, head.usage if head else None)
     async with conversation.session() as session:
         try:
             found = await session.control("side_question", timeout_s=ASIDE_S, question=argument)

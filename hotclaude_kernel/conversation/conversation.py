@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ..claude.events import Block, ModeChanged, Notice, TurnStarted, Usage
-from ..errors import PromptTooLong, StoreError, UsageError
+from ..errors import StoreError, UsageError
 from ..pool import orphans
 from ..pool.pool import Pool
 from ..pool.warm import Limits, Place
@@ -123,7 +123,9 @@ class Conversation:
         if node is not None:
             placed(False)
             return await self._replay(prompt, asking, node, show)
-        await self._guard(prompt, asking)
+        usage = asking.before.usage if asking.before else None
+        budget.check_window(prompt.text, usage)
+        await self.check_budget(prompt.text, usage)
         self.position.rewind(prompt.cell_id)
         self.position.say_goes_on()
         placed(True)
@@ -272,22 +274,6 @@ class Conversation:
             finally:
                 self._asking = None
         self.record.collect()
-
-    async def _guard(self, prompt: Prompt, asking: Asking) -> None:
-        """Raise `PromptTooLong` or `BudgetReached` if a prompt can't be asked.
-
-        If a prompt larger than the context window were sent, the process would compact the
-        conversation in vain.
-        """
-        usage = asking.before.usage if asking.before else None
-        tokens = len(prompt.text) // budget.CHARACTERS_PER_TOKEN
-        if usage and usage.context_window and tokens > usage.context_window:
-            raise PromptTooLong(
-                f"The prompt is too long: about {tokens:,} tokens, and the window holds "
-                f"{usage.context_window:,}",
-                hint="Shorten it, or let Claude read the text from a file in parts.",
-            )
-        await self.check_budget(prompt.text, usage)
 
     async def check_budget(self, text: str, before: Usage | None = None) -> None:
         """Raise `BudgetReached` if asking `text` after a turn of that usage exceeds the budget."""

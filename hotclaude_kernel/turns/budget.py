@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from ..errors import BudgetReached
+from ..errors import BudgetReached, PromptTooLong
 
 if TYPE_CHECKING:
     from ..claude.events import Usage
@@ -72,6 +72,20 @@ def check(budget: Budget, spent: Cost, next_turn: Cost) -> None:
             f"The budget of {whose} is {form.format(limit)}: {so_far}the next turn takes about "
             f"{form.format(more)}; nothing was sent",
             hint=HINT,
+        )
+
+
+def check_window(prompt: str, before: Usage | None) -> None:
+    """Raise `PromptTooLong` if a prompt alone is larger than the context window.
+
+    If it were sent, the process would compact the conversation in vain.
+    """
+    tokens = len(prompt) // CHARACTERS_PER_TOKEN
+    if before and before.context_window and tokens > before.context_window:
+        raise PromptTooLong(
+            f"The prompt is too long: about {tokens:,} tokens, and the window holds "
+            f"{before.context_window:,}",
+            hint="Shorten it, or let Claude read the text from a file in parts.",
         )
 
 

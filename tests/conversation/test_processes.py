@@ -154,6 +154,7 @@ class TestPool:
         await book.conversation.sweep()
         assert book.conversation.pool.tally.swept == 1
         await eventually(lambda: not alive(pid), "it is ended")
+        await book.conversation.settle()
         assert store.orphans() == []
 
     async def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(self, book: Book) -> None:

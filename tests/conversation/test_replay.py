@@ -41,7 +41,10 @@ class Replayer(Book):
 
     async def run(self, cell: str | None, text: str, **more: Any) -> Turn:
         prompt = Prompt(text=text, cell_id=cell, **more)
-        return await self.conversation.ask(prompt, self.events.append)
+        try:
+            return await self.conversation.ask(prompt, self.events.append)
+        finally:
+            await self.conversation.settle()
 
     def shown(self) -> list[Event]:
         """What lasts of what was shown, without what names a moment."""

@@ -203,13 +203,13 @@ class TestTheRecord:
         self, book: Book, server: ModelServer
     ) -> None:
         await book.run_all("a")
-        with book.conversation.record.store.read() as db:
+        with book.conversation.record.store.lend() as db:
             db.execute("pragma query_only = on")  # as a full disk: reads go, writes fail
         assert (await book.run("b", "prompt b")).status == "ok"
-        assert "not recorded" in book.said()
+        assert "Written down, not yet recorded" in book.said()
         assert book.conversation.pid
         os.kill(book.conversation.pid, signal.SIGKILL)
-        with book.conversation.record.store.read() as db:
+        with book.conversation.record.store.lend() as db:
             db.execute("pragma query_only = off")
         await book.run_all("c")
         await book.restart()

@@ -68,8 +68,8 @@ LOADED = {
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
     "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
-    "record.database", "record.notebook", "record.notebooks", "record.schema", "record.store",
-    "record.transcripts",
+    "record.changes", "record.database", "record.jobs", "record.journal", "record.notebook",
+    "record.notebooks", "record.schema", "record.store", "record.transcripts", "record.writer",
     "turns", "turns.budget", "turns.identity", "turns.outcome", "turns.prompt", "turns.settings",
     "turns.tape", "turns.tree", "turns.turn",
 }  # fmt: skip

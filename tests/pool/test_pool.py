@@ -24,7 +24,7 @@ from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tree import Node
 
-from ..support.waiting import eventually
+from ..support.waiting import DEADLINE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -363,6 +363,7 @@ class TestEnding:
 
     async def test_each_process_is_written_down_until_it_has_ended(self, pool: Pool) -> None:
         def noted() -> list[Any]:
+            pool._record.settle(DEADLINE_S)
             with pool._record.store.read() as db:
                 return list(db.execute("select pid from process"))
 

@@ -20,6 +20,7 @@ from hotclaude_kernel.turns.settings import Settings
 from hotclaude_kernel.turns.tree import Node
 from hotclaude_kernel.turns.turn import Recorded
 
+from ..support.waiting import DEADLINE_S
 from .test_cassette import ANSWER, frames_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from hotclaude_kernel.record.store import Store
 
-SETTLE_S = 0.5  # a test that waits for so long waits for a lock
 ENTRIES = b'{"sessionId":"s"}\n'
 
 
@@ -63,6 +63,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 def add(record: Record, text: str, cell: str | None = None, **options: Any) -> Node:
     """Record a turn behind the head; its name tells what it followed, as a real one's does."""
     head = record.branches.head
+    patience_s = options.pop("patience_s", DEADLINE_S)
     node = Node(
         id=f"{head.id if head else ''}/{text}",
         parent=head.id if head else None,
@@ -82,7 +83,7 @@ def add(record: Record, text: str, cell: str | None = None, **options: Any) -> N
         frames=frames_of(ANSWER),
     )
     record.add(turn, **options)
-    record.settle(SETTLE_S)
+    record.settle(patience_s)
     assert record.branches.head
     return record.branches.head
 
@@ -198,10 +199,14 @@ class TestAdding:
         record = shelf.open(path)
         add(record, "one")
         with broken(record.store):
-            add(record, "two")
-            assert "This turn is not recorded" in record.take_notices()[0]
+            two = add(record, "two", patience_s=0.0)
+            [notice] = record.take_notices()
+            assert notice.startswith("Written down, not yet recorded: ")
             assert len(record.entries(record.branches.path)) == 2  # from memory
+            assert record.find(two.key) == two.id
         add(record, "three")
+        record.settle(DEADLINE_S)
+        assert record.take_notices() == ["What was written down is recorded now"]
         record.close()
         assert prompts(shelf.open(path)) == ["one", "two", "three"]
 
@@ -209,7 +214,7 @@ class TestAdding:
         path = shelf.notebook()
         record = shelf.open(path)
         with broken(record.store):
-            add(record, "one")
+            add(record, "one", patience_s=0.0)
         record.close()
         assert prompts(shelf.open(path)) == ["one"]
 
@@ -283,7 +288,8 @@ class TestMembers:
         with broken(mine.store):
             mine.join(q0)
             mine.join(q1)
-        assert len(mine.take_notices()) == 2
+            mine.settle(0.0)
+        assert len(mine.take_notices()) == 1
         add(mine, "q2", "c")
         mine.close()
         again = shelf.open(path)

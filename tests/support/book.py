@@ -43,7 +43,10 @@ class Book:
 
     async def run(self, cell: str | None, text: str) -> Turn:
         prompt = Prompt(text=text, cell_id=cell)
-        return await self.conversation.ask(prompt, lambda _: None, again=True)
+        try:
+            return await self.conversation.ask(prompt, lambda _: None, again=True)
+        finally:
+            await self.conversation.settle()
 
     async def run_all(self, *cells: str) -> None:
         for cell in cells:

@@ -99,6 +99,9 @@ class Record:
         notices, self._notices = self._notices, []
         return notices
 
+    def _say(self, notice: str) -> None:
+        self._notices.append(notice)
+
     def open(self) -> tuple[Store, Changes]:
         """Open the store and find the notebook, unless that was done; blocks for 2 s at most."""
         with self._opening:
@@ -111,7 +114,7 @@ class Record:
             return self._opened
 
     def _open(self, store: Store) -> tuple[Store, Changes]:
-        changes = Changes(store, self.kernel, self._notices.append)
+        changes = Changes(store, self.kernel, self._say)
         journals = journal.left(store.path)
         changes.drain(journals)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ..errors import StoreUnavailable
+from ..errors import StoreError, StoreUnavailable
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Writer:
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()  # whoever waits for it can't cancel it
         with self._changed:
+            if self._closed:
+                future.set_exception(StoreError("The record is closed"))
+                return future
             self._tasks.append(_Task(job, future))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="record")
@@ -97,7 +100,10 @@ class Writer:
             return True
 
     def close(self, patience_s: float) -> None:
-        """Give the jobs that many seconds, then write them down and end the thread; blocks."""
+        """Give the jobs that many seconds, then write them down and end the thread; blocks.
+
+        A second call does nothing.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()

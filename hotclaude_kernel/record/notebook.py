@@ -329,7 +329,7 @@ class Record:
         return found
 
     def _found(self, key: str) -> str | None:
-        waiting = reversed(self.changes.unrecorded.values())
+        waiting = reversed((self._left | self.changes.unrecorded).values())
         newer = (turn.node for turn in waiting if turn.node.key == key)
         node = next((node for node in newer if node.status == "ok"), None)
         return node.id if node else self.store.find(key)

@@ -94,7 +94,7 @@ def kernel(file: str, step: str, replied: str) -> None:
     Path(replied).write_text("one two three")
     if step == "after an append":
         die()
-    journal.Journal.remove = die  # type: ignore[method-assign]
+    journal.Journal.remove = die  # type: ignore[assignment, method-assign]
     Path(f"{replied}.next").touch()  # the lock is released now
     record.settle(DEADLINE_S)
 
@@ -103,7 +103,7 @@ def opener(file: str, step: str) -> None:
     """Be the next kernel, which is killed while it records what was written down."""
     if step == "in a drain":
         done = Add.__call__
-        Add.__call__ = lambda job, store: (done(job, store), die())[0]  # type: ignore[method-assign]
+        Add.__call__ = lambda job, store: (done(job, store), die())[0]  # type: ignore[assignment]
     else:
         Path.unlink = die  # type: ignore[method-assign]
     record = Record("/book.ipynb", store=file)

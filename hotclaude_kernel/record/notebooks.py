@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from ..claude.events import Usage
 from ..claude.processes import runs
@@ -56,7 +55,6 @@ SPEND = """
         select 1 from spending where notebook = :notebook and at = :at and tokens = :tokens
     )
 """
-USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd")
 
 
 class Notebook(Struct, frozen=True, kw_only=True):
@@ -141,7 +139,7 @@ def holes(store: Database) -> list[tuple[str, str]]:
 def _load(db: sqlite3.Connection, at: int) -> Notebook:
     path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
     rows = db.execute(MEMBERS, (SNIPPET, at))
-    nodes = [replace(node_of(row), cell_id=row[-1]) for row in rows]
+    nodes = [node_of(row, row[-1]) for row in rows]
     branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
     marks = dict(db.execute(NAMED.format(table="checkpoint"), (at,)))
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
@@ -282,8 +280,8 @@ def row_of(db: sqlite3.Connection, node: str) -> int:
     return int(row[0])
 
 
-def node_of(row: Sequence[Any]) -> Node:
-    """Return the node in a row of `NODE`, without a cell."""
+def node_of(row: Sequence[Any], cell_id: str | None = None) -> Node:
+    """Return the node in a row of `NODE`, of the given cell."""
     return Node(
         id=row[0],
         parent=row[1],
@@ -296,5 +294,13 @@ def node_of(row: Sequence[Any]) -> Node:
         compacted=bool(row[8]),
         model=row[9],
         ended=row[10],
-        usage=Usage(**dict(zip(USAGE, row[11:16], strict=True)), context_window=row[16]),
+        cell_id=cell_id,
+        usage=Usage(
+            input_tokens=row[11],
+            cache_read_tokens=row[12],
+            cache_write_tokens=row[13],
+            output_tokens=row[14],
+            cost_usd=row[15],
+            context_window=row[16],
+        ),
     )

@@ -198,8 +198,8 @@ class Branches:
         held: set[str] = set()
         for end in self.branches.values():
             held.update(node.id for node in self._new_to(end, held))
-        parents = {node.parent for node in self.nodes.values()}
-        return [node.id for node in self.view().nodes if node.id not in held | parents]
+        held.update(node.parent for node in self.nodes.values() if node.parent is not None)
+        return [node.id for node in self.view().nodes if node.id not in held]
 
     def _new_to(self, at: str | None, held: set[str]) -> Iterable[Node]:
         """Yield the turns from `at` back to the first one that is in `held`, without that one."""

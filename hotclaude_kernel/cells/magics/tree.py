@@ -18,7 +18,7 @@ from .answer import Answer, takes_nothing, where, wrong
 if TYPE_CHECKING:
     from ...claude.frames import Frame
     from ...conversation.conversation import Conversation
-    from ...turns.tree import Branches, Node
+    from ...turns.tree import Branches, Node, Tree
 
 ASIDE_S = 600.0
 SNIPPET = 60
@@ -30,7 +30,11 @@ async def tree(conversation: Conversation, argument: str) -> Answer:
     As a list that folds out to a picture where the front end shows HTML, as text elsewhere.
     """
     takes_nothing("tree", argument)
-    view = conversation.branches.view()
+    # Thousands of turns take a second to draw: a completion or an interrupt must not wait for it.
+    return Answer(display=await asyncio.to_thread(_drawn, conversation.branches.view()))
+
+
+def _drawn(view: Tree) -> dict[str, str]:
     text = treeview.text(view)
     fenced = "".join(f"    {line}\n" for line in text.splitlines())
     # The SVG is inline, so it takes the page's text colour; an `<img>` would be black on a dark
@@ -39,7 +43,7 @@ async def tree(conversation: Conversation, argument: str) -> Answer:
     drawn = f'<div style="overflow-x:auto">{treeview.svg(view)}</div>'
     picture = f"<details><summary>as a picture</summary>{drawn}</details>"
     html = markdown.wrap(treeview.html(view) + picture)
-    return Answer(display={"text/html": html, "text/markdown": fenced, "text/plain": text})
+    return {"text/html": html, "text/markdown": fenced, "text/plain": text}
 
 
 async def branches(conversation: Conversation, argument: str) -> Answer:

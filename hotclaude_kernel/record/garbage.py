@@ -26,7 +26,7 @@ UNHELD = """
         select turn from branch where turn is not null
         union select turn from checkpoint
         union select turn from member
-        union select turn from head
+        union select turn from answer
         union select t.parent from turn t join held on t.id = held.id where t.parent is not null
     )
     select id from turn where id not in (select id from held)
@@ -54,10 +54,10 @@ DELETE = """
 
 
 def forget_unheld(store: Database, *, dry_run: bool = False) -> Freed:
-    """Delete the turns that no branch, checkpoint, notebook or key holds, and blobs of no turn.
+    """Delete the turns that no branch, checkpoint or notebook holds, and the blobs of no turn.
 
-    A turn that a held one follows is held too. With `dry_run` nothing is deleted, and nobody who
-    writes has to wait.
+    A cassette that was loaded counts as a notebook. A turn that a held one follows is held too.
+    With `dry_run` nothing is deleted, and nobody who writes has to wait.
     """
     if dry_run:
         with store.read() as db:
@@ -66,8 +66,6 @@ def forget_unheld(store: Database, *, dry_run: bool = False) -> Freed:
         freed = _find(db)
         for statement in DELETE.split(";"):
             db.execute(statement)
-        if freed.turns:
-            db.execute("delete from cassette")  # one with deleted turns is to be loaded again
     return freed
 
 

@@ -14,7 +14,6 @@ import json
 import os
 import threading
 from concurrent import futures
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +23,19 @@ from ..claude.processes import this_kernel
 from ..errors import StoreError
 from ..turns.budget import Cost
 from ..turns.tree import Branches
-from . import journal, notebooks, transcripts
-from .changes import Changes
+from . import answers, notebooks, transcripts
+from .answers import Scope
 from .database import MEMORY
 from .notebooks import Notebook
 from .resume import store_path
 from .store import Store
+from .writing import journal
+from .writing.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..turns.conditions import Candidate
     from ..turns.settings import Settings
     from ..turns.tree import Node
     from ..turns.turn import Recorded
@@ -44,12 +46,17 @@ OPEN_S = 0.9  # how long opening waits for a lock of another process
 class Record:
     """The record of one notebook, opened at the first use.
 
-    `path` is the notebook's, `None` if unknown. `store` is the record's file, by default the
-    user's. If the file can't be used, all turns are kept in memory, and a notice says so once.
+    `path` is the notebook's, `None` if unknown. `scope` is the path of the notebook whose answers
+    replay, by default this one: a headless run has its notebook's answers, but not its place.
+    `store` is the record's file, by default the user's. If the file can't be used, all turns are
+    kept in memory, and a notice says so once.
     """
 
-    def __init__(self, path: str | None = None, *, store: str = "") -> None:
+    def __init__(
+        self, path: str | None = None, *, store: str = "", scope: str | None = None
+    ) -> None:
         self.path = path
+        self._scope_path = scope or path
         self.file = store or store_path()
         self.kernel = this_kernel()
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
@@ -57,7 +64,7 @@ class Record:
         self._notices: list[str] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
         self._left: dict[str, Recorded] = {}  # turns in journals that other kernels left
-        self._sought = False  # whether the cassettes were looked for
+        self._scope: Scope | None = None  # where answers come from, once it was looked for
         self._recognised = False  # whether the first cell's id was compared with the record
         self._opening = threading.RLock()
         self._opened: tuple[Store, Changes] | None = None
@@ -86,6 +93,11 @@ class Record:
     def notebook(self) -> int:
         """The row of the notebook in the store, 0 while the writer could not find it yet."""
         return self.changes.row
+
+    @property
+    def scope(self) -> int:
+        """The row of the notebook whose answers replay, 0 while the writer could not find it."""
+        return self.changes.scope
 
     @property
     def branches(self) -> Branches:
@@ -123,7 +135,7 @@ class Record:
             return journal.applied(store, found, journals, self._left)
 
         try:
-            self._take(store, changes, lambda: notebooks.notebook_at(store, self.path), read)
+            self._take(store, changes, lambda: _at(store, self.path), read)
         except BaseException:
             changes.close()
             store.close()
@@ -138,7 +150,9 @@ class Record:
         read: Callable[[], Notebook],
     ) -> None:
         """Go on with a notebook; see `Changes.take`."""
-        notebook = changes.take(self.path, find, read)
+        elsewhere = self._scope_path if self._scope_path != self.path else None
+        notebook = changes.take(self.path, find, read, folder=_folder(self.path), scope=elsewhere)
+        self._scope = None
         self._branches = notebook.branches
         self.resumed = notebook.branches.head
         self.kept = bool(notebook.branches.nodes)
@@ -191,7 +205,7 @@ class Record:
             notebooks.release(store, self.kernel)
             if path:
                 notebooks.move(store, old, None)  # the old notebook keeps its turns
-            return notebooks.notebook_at(store, path or None)
+            return _at(store, path or None)
 
         if path:
             self._notices.append(
@@ -212,7 +226,7 @@ class Record:
 
         def copy() -> Notebook:
             tree = known.branches
-            notebooks.copy_members(store, ours, tree)
+            notebooks.copy_members(store, ours, known.id, tree)
             notebooks.write_branches(
                 store, ours, tree.branches, tree.checkpoints, current=tree.current
             )
@@ -240,22 +254,24 @@ class Record:
             if known is None:
                 self._private[node.id] = turn
             self.branches.grow(replace(known or node, cell_id=node.cell_id))
-        elif known is not None and node.id not in self._private:
-            # It keeps the prompt uuid that it is recorded under. With another one, a resumed
-            # process could not be rewound to it.
-            self.join(replace(known, cell_id=node.cell_id or known.cell_id))
         else:
             self._private.pop(node.id, None)
-            self.branches.grow(node)
+            # It keeps the prompt uuid that it is recorded under. With another one, a resumed
+            # process could not be rewound to it.
+            cell_id = node.cell_id or (known.cell_id if known else None)
+            self.branches.grow(replace(known or node, cell_id=cell_id))
             self.changes.add(turn, self.branches.current)
 
-    def join(self, node: Node) -> None:
-        """Make a recorded turn the head, and a member of this notebook."""
+    def join(self, node: Node, *, origin: int | None = None) -> None:
+        """Make a recorded turn the head, and a member of this notebook.
+
+        It keeps the conditions that it has in the notebook `origin`.
+        """
         self.branches.grow(node)
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        self.changes.join(node, self.branches.current)
+        self.changes.join(node, self.branches.current, origin)
 
     def write(self) -> None:
         """Record all branches and checkpoints."""
@@ -316,40 +332,38 @@ class Record:
         known = self.branches.nodes.get(node) or turn.node
         return replace(turn, node=replace(known, cell_id=cell_id or known.cell_id))
 
-    def find(self, key: str) -> str | None:
-        """Return the node that replays for a key, `None` if none is recorded.
+    def candidates(self, key: str, *, widely: bool = False) -> list[Candidate]:
+        """Return the turns that answer a key, the preferred first.
 
-        The first key that is not in the record makes it load the notebook's cassette.
+        They are the notebook's own; with `widely`, also those of the rest of its scope. Then its
+        cassettes and its file are read, once.
         """
-        found = self._found(key)
-        if found is None and not self._sought:
-            self._sought = True
-            self._load_cassettes()
-            found = self._found(key)
-        return found
+        scope = self._whole_scope() if widely else self._own()
+        waiting = [*self._left.values(), *self.changes.unrecorded.values()]
+        found = answers.candidates(self.store, key, scope)
+        return answers.with_waiting(found, waiting, key, scope.notebook)
 
-    def _found(self, key: str) -> str | None:
-        waiting = reversed((self._left | self.changes.unrecorded).values())
-        newer = (turn.node for turn in waiting if turn.node.key == key)
-        node = next((node for node in newer if node.status == "ok"), None)
-        return node.id if node else self.store.find(key)
+    def _own(self) -> Scope:
+        return self._scope or Scope(notebook=self.scope)
 
-    def _load_cassettes(self) -> None:
-        from .cassettes import places
+    def _whole_scope(self) -> Scope:
+        if self._scope is None:
+            from .scope import widened  # imported here because the start of a kernel needs it not
 
-        paths = places.found(self.path)
-        # Without a path, `found` returns all cassettes here: they may be of other notebooks.
-        self.kept |= bool(paths) and self.path is not None
-        for path in paths:
-            from .cassettes import archive, cassette  # 4 ms, and most notebooks have none
+            self._scope = widened(self.store, self.scope, self._scope_path, self._say)
+            known = self._scope_path is not None  # else the cassettes may be other notebooks'
+            self.kept |= known and bool(self._scope.cassettes)
+            self.kept |= answers.has_answers(self.store, [self.scope])
+        return self._scope
 
-            try:
-                text = cassette.text_of(path)
-                if not archive.has_cassette(self.store, cassette.digest(text)):
-                    self.changes.do(partial(cassette.load, text=text))
-            except StoreError as error:
-                hint = f". {error.hint}" if error.hint else ""
-                self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
+    @property
+    def searched(self) -> list[int]:
+        """The rows of the notebooks and cassettes that `candidates` looks in."""
+        return self._whole_scope().notebooks
+
+    def watched(self) -> list[str]:
+        """Return the paths of the files that the notebook's prompts have pulled in."""
+        return answers.watched(self.store, self.scope)
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings of a turn. Raises `StoreError` if they are not recorded."""
@@ -374,3 +388,16 @@ class Record:
             store, changes = self._opened
             changes.close()
             store.close()
+
+
+def _at(store: Store, path: str | None) -> Notebook:
+    """Return the notebook at a path; one without a path belongs to the working directory."""
+    return notebooks.notebook_at(store, path, folder=_folder(path))
+
+
+def _folder(path: str | None) -> str | None:
+    if path is not None:
+        return None
+    from .scope import working_folder
+
+    return working_folder()

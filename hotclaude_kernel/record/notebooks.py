@@ -11,6 +11,7 @@ from ..claude.events import Usage
 from ..claude.processes import runs
 from ..errors import StoreError
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
+from .answers import copy_answers
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,10 +67,13 @@ class Notebook(Struct, frozen=True, kw_only=True):
     holders: dict[str, str] = field(default_factory=dict)
 
 
-def notebook_at(store: Database, path: str | None) -> Notebook:
-    """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`."""
+def notebook_at(store: Database, path: str | None, *, folder: str | None = None) -> Notebook:
+    """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`.
+
+    A notebook without a path runs in `folder`; `None` if that is unknown.
+    """
     with store.write() as db:
-        at = row_at(db, 0, path)
+        at = row_at(db, 0, path, folder)
         _fill_holes(db, at)
         return _load(db, at)
 
@@ -154,16 +158,17 @@ def move(store: Database, notebook: int, path: str | None) -> None:
         db.execute("update notebook set path = ? where id = ?", (path, notebook))
 
 
-def copy_members(store: Database, notebook: int, branches: Branches) -> None:
-    """Make all turns in `branches`, the tree of another notebook, members of this one too."""
+def copy_members(store: Database, notebook: int, origin: int, branches: Branches) -> None:
+    """Make all turns and answers of another notebook, whose tree is `branches`, this one's too."""
     with store.write() as db:
+        copy_answers(db, notebook, origin)
         db.executemany(
             "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
             [(notebook, node.cell_id, node.id) for node in branches.nodes.values()],
         )
 
 
-def row_at(db: sqlite3.Connection, row: int, path: str | None) -> int:
+def row_at(db: sqlite3.Connection, row: int, path: str | None, folder: str | None = None) -> int:
     """Return `row` if it is a notebook's, else the row of the one at a path; make one if needed."""
     if db.execute("select 1 from notebook where id = ?", (row,)).fetchone():
         return row
@@ -173,8 +178,8 @@ def row_at(db: sqlite3.Connection, row: int, path: str | None) -> int:
         )
         (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
         return int(at)
-    new = db.execute("insert into notebook (branch) values (?) returning id", (MAIN,)).fetchone()
-    return int(new[0])
+    named = "insert into notebook (branch, folder) values (?, ?) returning id"
+    return int(db.execute(named, (MAIN, folder)).fetchone()[0])
 
 
 def write_branches(

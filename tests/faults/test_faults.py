@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hotclaude_kernel.record.jobs import Add
 from hotclaude_kernel.record.transcripts import Tail
+from hotclaude_kernel.record.writing.jobs import Add
 
 from .__main__ import table
 from .ledger import END, Ledger, Row, answer_to, read_store

@@ -33,7 +33,7 @@ def store(file: str) -> Iterator[Store]:
 
 
 def count(db: sqlite3.Connection) -> int:
-    (found,) = db.execute("select count(*) from cassette").fetchone()
+    (found,) = db.execute("select count(*) from settings").fetchone()
     return int(found)
 
 
@@ -41,7 +41,7 @@ class TestALockOfAnotherProcess:
     def test_reads_go_on_and_a_write_says_that_it_may_succeed_later(self, store: Store) -> None:
         node = Book(store).add("hello")
         with locked(store.path):
-            assert store.find(node.key) == node.id
+            assert store.node(node.id) == node
             with pytest.raises(StoreUnavailable, match="locked"), store.write():
                 pass
         with store.write():
@@ -49,12 +49,12 @@ class TestALockOfAnotherProcess:
 
     def test_the_file_can_be_opened(self, store: Store) -> None:
         with locked(store.path), closing(Store(store.path, busy_s=0.0)) as another:
-            assert another.find("a key") is None
+            assert another.node("a node") is None
 
     def test_to_count_what_nothing_holds_takes_no_lock(self, store: Store) -> None:
         Book(store).add("hello")
         with store.write() as db:
-            for table in ("branch", "member", "head"):
+            for table in ("branch", "member", "answer"):
                 db.execute(f"delete from {table}")
         with locked(store.path):
             found = forget_unheld(store, dry_run=True)
@@ -68,11 +68,11 @@ class TestTransactions:
     def test_a_write_inside_a_write_is_a_part_of_it(self, file: str, path: str) -> None:
         with closing(Database(path or file)) as database:
             with database.write() as db:
-                db.execute("insert into cassette values ('one')")
+                db.execute("insert into settings values ('one', '', '')")
                 with database.write():
-                    db.execute("insert into cassette values ('two')")
+                    db.execute("insert into settings values ('two', '', '')")
                 with suppress(InterruptedError), database.write():
-                    db.execute("insert into cassette values ('three')")
+                    db.execute("insert into settings values ('three', '', '')")
                     raise InterruptedError
             with database.read() as db:
                 assert count(db) == 2
@@ -85,7 +85,7 @@ class TestTransactions:
     def test_opening_a_file_again_keeps_the_locks_on_it(self, store: Store) -> None:
         """Closing any descriptor of a file drops the process's POSIX locks on it."""
         with store.write() as db:
-            db.execute("insert into cassette values ('one')")
+            db.execute("insert into settings values ('one', '', '')")
         with closing(Store(store.path)), closing(Store(store.path)):
             pass
         with locked(store.path):

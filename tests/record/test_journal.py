@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hotclaude_kernel.claude.events import Usage
-from hotclaude_kernel.record import changes, journal
-from hotclaude_kernel.record.jobs import Add
-from hotclaude_kernel.record.journal import MARK, Journal, left
 from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.record.queries import all_turns
 from hotclaude_kernel.record.store import Store
 from hotclaude_kernel.record.verify import store_faults
+from hotclaude_kernel.record.writing import changes, journal
+from hotclaude_kernel.record.writing.jobs import Add
+from hotclaude_kernel.record.writing.journal import MARK, Journal, left
 
 from ..support.locks import Lock, locked
 from ..support.waiting import DEADLINE_S, until
@@ -94,7 +94,7 @@ def kernel(file: str, step: str, replied: str) -> None:
     Path(replied).write_text("one two three")
     if step == "after an append":
         die()
-    journal.Journal.remove = die  # type: ignore[assignment, method-assign]
+    journal.Journal.remove = die  # type: ignore[method-assign]
     Path(f"{replied}.next").touch()  # the lock is released now
     record.settle(DEADLINE_S)
 

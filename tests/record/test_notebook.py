@@ -203,7 +203,7 @@ class TestAdding:
             [notice] = record.take_notices()
             assert notice.startswith("Written down, not yet recorded: ")
             assert len(record.entries(record.branches.path)) == 2  # from memory
-            assert record.find(two.key) == two.id
+            assert [found.node for found in record.candidates(two.key)] == [two.id]
         add(record, "three")
         record.settle(DEADLINE_S)
         assert record.take_notices() == ["What was written down is recorded now"]

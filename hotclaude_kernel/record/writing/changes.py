@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError
-from . import notebooks
-from .database import MEMORY
+from ...errors import StoreError
+from .. import notebooks
+from ..database import MEMORY
 from .jobs import Add, Branch, Join, Seat, Spend, Stand
 from .journal import Journal, drain
 from .writer import BUSY_S, Writer
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from ..claude.events import Usage
-    from ..turns.tree import Branches, Node
-    from ..turns.turn import Recorded
-    from .notebooks import Notebook
-    from .store import Process, Store
+    from ...claude.events import Usage
+    from ...turns.tree import Branches, Node
+    from ...turns.turn import Recorded
+    from ..notebooks import Notebook
+    from ..store import Process, Store
 
 UNRECORDED = "This turn is not recorded"
 CLAIM_S = 0.9  # how long a notebook is waited for that the writer is to find
@@ -45,7 +45,7 @@ class Changes:
         self._kernel = kernel
         self._say = say
         self._store = store
-        self._seat = Seat(0, None)
+        self._seat = self._scope = Seat(0, None)
         self._branch = ("", Branch(""))  # the current one, as jobs name it
         # The branch that was current when the record could not be written at the opening.
         self._late: tuple[str, Branch] | None = None
@@ -61,6 +61,11 @@ class Changes:
         """The row of the notebook in the store, 0 while the writer could not find it yet."""
         return self._seat.row
 
+    @property
+    def scope(self) -> int:
+        """The row of the notebook whose answers replay, 0 while the writer could not find it."""
+        return self._scope.row
+
     # --- taking a notebook -----------------------------------------------------------------------
 
     def drain(self, journals: Sequence[Path]) -> None:
@@ -73,20 +78,32 @@ class Changes:
             self._say(text)
 
     def take(
-        self, path: str | None, find: Callable[[], Notebook], read: Callable[[], Notebook]
+        self,
+        path: str | None,
+        find: Callable[[], Notebook],
+        read: Callable[[], Notebook],
+        *,
+        folder: str | None = None,
+        scope: str | None = None,
     ) -> Notebook:
         """Take a notebook and its current branch; a new branch if another kernel holds that.
 
         The writer finds the notebook by `find` and takes the branch, both in one transaction: so no
         two kernels take one branch. If the writer can't do that soon, return the notebook that
-        `read` returns; the writer follows.
+        `read` returns; the writer follows. A notebook without a path runs in `folder`. `scope` is
+        the path of the notebook whose answers replay, if it is another one.
         """
-        seat, store = Seat(self._seat.number + 1, path), self._store
+        store = self._store
+        seat = elsewhere = Seat(self._seat.number + 2, path, folder=folder)
+        if scope is not None:
+            elsewhere = Seat(seat.number + 1, scope)
 
         def claim(_: Store) -> tuple[Notebook, str]:
             with store.write():
                 notebook = find()
                 held = notebooks.claim(store, notebook, self._kernel)
+                if scope is not None:
+                    elsewhere.row = notebooks.notebook_at(store, scope).id
             seat.row = notebook.id
             return notebook, held
 
@@ -95,10 +112,13 @@ class Changes:
             notebook, held = claimed.result(CLAIM_S)
         except TimeoutError:
             notebook, held = read(), ""
+            seat.row = notebook.id
+            if scope is not None:
+                elsewhere.row = notebooks.read_at(store, scope).id
             self._take_late(claimed, notebook.branches.current)
         if held:
             self._say(_elsewhere(held, notebook.branches.current))
-        self._seat = seat
+        self._seat, self._scope = seat, elsewhere
         return notebook
 
     def _take_late(self, claimed: futures.Future[tuple[Notebook, str]], current: str) -> None:
@@ -116,13 +136,24 @@ class Changes:
 
     def add(self, turn: Recorded, current: str) -> None:
         """Record a turn, and end the current branch at it."""
-        job = Add(seat=self._seat, turn=turn, branch=self._named(current))
+        branch = self._named(current)
+        job = Add(seat=self._seat, turn=turn, branch=branch, scope=self._scope)
         self._added[turn.node.id] = self.put(job, f"{UNRECORDED}. ")
 
-    def join(self, node: Node, current: str) -> None:
-        """Make a recorded turn a member of the notebook, and end the current branch at it."""
-        branch = self._named(current)
-        self.put(Join(seat=self._seat, node=node.id, cell_id=node.cell_id, branch=branch))
+    def join(self, node: Node, current: str, origin: int | None = None) -> None:
+        """Make a recorded turn a member of the notebook, and end the current branch at it.
+
+        It has the conditions that it has in the notebook with the row `origin`.
+        """
+        join = Join(
+            seat=self._seat,
+            node=node.id,
+            cell_id=node.cell_id,
+            branch=self._named(current),
+            scope=self._scope,
+            origin=origin,
+        )
+        self.put(join)
 
     def stand(self, tree: Branches) -> None:
         """Record all branches and checkpoints of a tree."""

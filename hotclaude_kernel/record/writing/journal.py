@@ -18,20 +18,21 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from ..claude.processes import runs
-from ..errors import StoreError, StoreUnavailable
-from ..turns.tree import Branches
-from . import notebooks
-from .database import MEMORY
-from .jobs import Add, Job, Join, Stand
-from .resume import private_folder
+from ...claude.processes import runs
+from ...errors import StoreError, StoreUnavailable
+from ...turns.tree import Branches
+from .. import notebooks
+from ..database import MEMORY
+from ..resume import private_folder
+from .jobs import Add, Job, Join, Seat, Stand
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from ..turns.turn import Recorded
-    from .notebooks import Notebook
-    from .store import Store
+    from ...turns.turn import Recorded
+    from ..notebooks import Notebook
+    from ..store import Store
 
 log = logging.getLogger(__name__)
 
@@ -192,14 +193,20 @@ def drain(path: Path, store: Store) -> str:
     return f"Not all that an earlier kernel had written down could be recorded: it is in {kept}"
 
 
+def _placed(db: sqlite3.Connection, seat: Seat, rows: dict[int, int]) -> Seat:
+    """Return a seat with the row of its notebook, which is made if there is none."""
+    if seat.number not in rows:
+        rows[seat.number] = notebooks.row_at(db, seat.row, seat.path, seat.folder)
+    return replace(seat, row=rows[seat.number])
+
+
 def _done(store: Store, job: Job, rows: dict[int, int]) -> bool:
     """Do a job in the notebook that it names; return whether that went well."""
-    seat = job.seat
     try:
         with store.write() as db:
-            if seat.number not in rows:
-                rows[seat.number] = notebooks.row_at(db, seat.row, seat.path)
-            placed = replace(job, seat=replace(seat, row=rows[seat.number]))
+            placed: Job = replace(job, seat=_placed(db, job.seat, rows))
+            if isinstance(placed, Add | Join):
+                placed = replace(placed, scope=_placed(db, placed.scope, rows))
             # Another kernel may hold the branch by now.
             (replace(placed, kernel="") if isinstance(placed, Stand) else placed)(store)
     except StoreUnavailable:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ..errors import StoreError, StoreUnavailable
+from ...errors import StoreError, StoreUnavailable
 from .jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..store import Store
     from .journal import Journal
-    from .store import Store
 
 # A write waits for a lock of another process for so long, then again after a pause.
 BUSY_S = 0.2

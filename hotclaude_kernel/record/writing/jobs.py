@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 # Not only for type checking: the journal decodes jobs by these types.
-from ..claude.events import Usage  # noqa: TC001
-from ..turns.turn import Recorded  # noqa: TC001
-from . import notebooks
+from ...claude.events import Usage  # noqa: TC001
+from ...turns.turn import Recorded  # noqa: TC001
+from .. import notebooks
 
 if TYPE_CHECKING:
-    from .store import Store
+    from ..store import Store
 
 
 class Seat(Struct):
     """A notebook, as jobs name it.
 
     `row` is its row in the record, 0 until the writer has found the notebook. `number` tells the
-    notebooks of one kernel apart.
+    notebooks of one kernel apart. A notebook without a path runs in `folder`.
     """
 
     number: int
     path: str | None
     row: int = 0
+    folder: str | None = None
 
 
 class Branch(Struct):
@@ -39,28 +40,41 @@ class Branch(Struct):
 
 
 class Add(Struct, frozen=True, kw_only=True, tag=True):
-    """Record a turn, and end the branch at it."""
+    """Record a turn, and end the branch at it. It replays in the notebook `scope`."""
 
     seat: Seat
     turn: Recorded
     branch: Branch
+    scope: Seat
 
     def __call__(self, store: Store) -> str:
         """Return the prompt uuid that is recorded; see `Store.save`."""
-        return store.save(self.seat.row, self.turn, branch=self.branch.name)
+        return store.save(self.seat.row, self.turn, branch=self.branch.name, scope=self.scope.row)
 
 
 class Join(Struct, frozen=True, kw_only=True, tag=True):
-    """Make a recorded turn a member of the notebook, and end the branch at it."""
+    """Make a recorded turn a member of the notebook, and end the branch at it.
+
+    It replays in the notebook `scope`, under its conditions in the notebook with the row `origin`.
+    """
 
     seat: Seat
     node: str
     cell_id: str | None
     branch: Branch
+    scope: Seat
+    origin: int | None = None
 
     def __call__(self, store: Store) -> None:
         """See `Store.join`."""
-        store.join(self.seat.row, self.node, self.cell_id, branch=self.branch.name)
+        store.join(
+            self.seat.row,
+            self.node,
+            self.cell_id,
+            branch=self.branch.name,
+            scope=self.scope.row,
+            origin=self.origin,
+        )
 
 
 class Stand(Struct, frozen=True, kw_only=True, tag=True):

@@ -1,0 +1,1 @@
+"""Changes to the record: done in order by one thread, and written down while they must wait."""

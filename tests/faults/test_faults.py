@@ -19,7 +19,7 @@ from .trials import KINDS, Killer, Trial, Verdict, cut_transcripts, fill_disk, r
 if TYPE_CHECKING:
     from pathlib import Path
 
-KERNELS = ("kernel_killed", "two_kernels")
+KERNELS = ("kernel_killed", "record_locked", "two_kernels")
 #: Each of the others breaks what a quicker test breaks daily.
 DAILY = ("claude_killed", "disk_full")
 

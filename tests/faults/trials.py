@@ -25,6 +25,7 @@ from hotclaude_kernel.modelserver.replies import (
 )
 from hotclaude_kernel.pool.orphans import carriers
 
+from ..support.locks import locked
 from ..support.processes import environ
 from ..support.waiting import reached, until
 from .ledger import read_store
@@ -428,6 +429,40 @@ async def disk_full(book: Book, rng: random.Random) -> None:
                 await book.ask(tool=rng.random() < 0.2)
 
 
+# --- another process locks the record, and the kernel is killed --------------------------------
+
+
+def record_locked(stage: Stage, rng: random.Random) -> None:
+    """The record is locked for some turns, and the kernel is killed before or after that."""
+    ledger = stage.ledger
+    book = KernelBook(stage, ledger)
+    kill_in_lock = rng.random() < 0.7
+    try:
+        for _ in range(rng.randint(1, 2)):
+            book.ask()
+        with locked(str(stage.store)):
+            ledger.tell("the record is locked")
+            for _ in range(rng.randint(1, 3)):
+                book.ask(tool=rng.random() < 0.2)
+            if kill_in_lock:
+                book.kill()
+                until(lambda: not book.alive, "the kernel is dead")
+        ledger.tell("the record is free")
+        if not kill_in_lock:  # while what was written down is being recorded
+            at = time.monotonic() + rng.uniform(0.0, 0.5)
+            until(lambda: time.monotonic() >= at, "the kernel is writing")
+            book.kill()
+    finally:
+        book.close()
+    second = KernelBook(stage, ledger)
+    try:
+        if rng.random() < 0.5:
+            second.probe_again(ledger.asked[-1])
+        second.probe()
+    finally:
+        second.close()
+
+
 # --- two kernels on one notebook -------------------------------------------------------------
 
 
@@ -492,5 +527,6 @@ KINDS: dict[str, Callable[[Stage, random.Random], None]] = {
     "api_failing": _in_this_process(api_failing),
     "transcript_truncated": _in_this_process(transcript_truncated),
     "disk_full": _in_this_process(disk_full),
+    "record_locked": record_locked,
     "two_kernels": two_kernels,
 }

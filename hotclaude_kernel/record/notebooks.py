@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from ..claude.events import Usage
 from ..claude.processes import runs
-from ..errors import StoreError
+from ..errors import StoreError, StoreUnavailable
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
 from .answers import copy_answers
 
@@ -79,11 +79,19 @@ def notebook_at(store: Database, path: str | None, *, folder: str | None = None)
 
 
 def read_at(store: Database, path: str | None) -> Notebook:
-    """Return the notebook at a path without writing: if none is recorded, an empty one, row 0."""
+    """Return the notebook at a path without writing: if none is recorded, an empty one, row 0.
+
+    Raises `StoreUnavailable` if it lacks turns, which `notebook_at` would add.
+    """
     with store.read() as db:
         row = db.execute("select id from notebook where path = ?", (path,)).fetchone()
-        if row is None or _holes_of(db, row[0]):
+        if row is None:
             return Notebook(id=0, path=path, branches=Branches())
+        if _holes_of(db, row[0]):
+            raise StoreUnavailable(
+                "The record can't be written now, and this notebook's turns must be mended first",
+                hint="Turns are answered but not recorded. Restart the kernel later.",
+            )
         return _load(db, row[0])
 
 

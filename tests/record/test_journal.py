@@ -209,6 +209,22 @@ class TestALockedRecord:
         assert prompts(again) == ["hello"]
         again.close()
 
+    def test_one_that_lacks_turns_is_not_begun_anew_in_silence(
+        self, file: str, record: Record
+    ) -> None:
+        first = Record("/book.ipynb", store=file)
+        add(first, "two")
+        with first.store.write() as db:
+            db.execute("delete from member where turn = (select min(id) from turn)")
+        first.close()
+        with locked(file):
+            assert prompts(record) == []
+            assert "must be mended first" in record.take_notices()[0]
+        record.close()
+        again = Record("/book.ipynb", store=file)
+        assert prompts(again) == ["one", "two"]
+        again.close()
+
     def test_of_two_kernels_that_opened_meanwhile_one_gets_another_branch(self, file: str) -> None:
         records = [Record("/book.ipynb", store=file) for _ in range(2)]
         for record, kernel in zip(records, (f"{os.getppid()}:0", records[1].kernel), strict=True):
@@ -282,6 +298,7 @@ class TestTheFile:
             record.close()
         again = Record("/book.ipynb", store=file)
         assert prompts(again) == ["one", "two", "three"]
+        again.settle(DEADLINE_S)
         assert "could be recorded: it is in" in again.take_notices()[0]
         again.close()
 
@@ -289,6 +306,7 @@ class TestTheFile:
         Path(f"{file}{MARK}999999-1-0").write_bytes(b'{"type":"Of the future"}\n')
         record = Record("/book.ipynb", store=file)
         assert prompts(record) == ["one"]
+        record.settle(DEADLINE_S)
         [notice] = record.take_notices()
         assert notice.endswith(".damaged")
         record.close()

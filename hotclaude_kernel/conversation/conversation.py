@@ -120,10 +120,11 @@ class Conversation:
         asking = self.position.asked(prompt)
         node = self._recorded(prompt, asking, again=again)
         if node is not None:
+            self.position.rewind(asking, node)
             placed(False)
             return await self._replay(prompt, asking, node, show)
         self._guard(prompt, asking)
-        self.position.rewind(prompt.cell_id)
+        self.position.rewind(asking)
         self.position.say_goes_on()
         placed(True)
         return await self._ask_live(prompt, asking, show)
@@ -169,12 +170,14 @@ class Conversation:
         """Record a live turn and move to it; if its process ended, start one without the turn."""
         if turn.status == "running":
             self.turns.remove(turn)  # nothing was sent
+            self.position.settle(None)
             return
         if turn.usage != Usage():
             self.record.spend(turn.usage)
         if turn.recorded is not None:
             self.record.add(turn.recorded, keep=self.mode != "off")
             self.position.new = False
+        self.position.settle(turn.node)
         self.pool.home = self.place
         if turn.lost:
             self._lost = turn
@@ -229,9 +232,7 @@ class Conversation:
         self.position.settings = turn.settings
         for event in turn.events:
             self._note(event)
-        self.branches.stand(asking.before.id if asking.before else None)
-        self.record.join(of.node)
-        self.position.new = False
+        self.position.follow(asking, of.node)
         return turn
 
     def events_of(self, turn: Turn) -> list[Event]:
@@ -355,6 +356,10 @@ class Conversation:
         stray = self._met.session.take_stray() if self._met is not None else []
         said = [text for event in stray if (text := _stray_text(event))]
         return [*self.position.take_notices(), *said]
+
+    def take_withdrawn(self) -> list[str]:
+        """Return the notices that no longer hold, and forget them."""
+        return self.position.take_withdrawn()
 
     def warm(self) -> None:
         """Begin to start a process for the next turn, unless one is ready."""

@@ -210,7 +210,9 @@ class Record:
                 case Recorded() as turn:
                     uuid = self.store.save(self.notebook, turn, branch=branch)
                 case node:
-                    self.store.join(self.notebook, node.id, node.cell_id, branch=branch)
+                    # Replays that go along the branch leave its end where it is.
+                    ends = branch if self.branches.branches[branch] == node.id else None
+                    self.store.join(self.notebook, node.id, node.cell_id, branch=ends)
             self._pending.pop(0)
         return uuid
 
@@ -226,13 +228,15 @@ class Record:
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 
-    def write(self) -> None:
-        """Write all branches and checkpoints. If that fails, a notice says so."""
+    def write(self, *, deleted: str = "") -> None:
+        """Write all branches and checkpoints, and delete one. If that fails, a notice says so."""
         try:
             self._write_pending()
             kept = self.branches.nodes.keys() - self._private.keys()
             branches = self.branches.only(kept) if self._private else self.branches
-            notebooks.write_branches(self.store, self.notebook, branches, self.kernel)
+            notebooks.write_branches(
+                self.store, self.notebook, branches, self.kernel, deleted=deleted
+            )
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 

@@ -143,9 +143,16 @@ def copy_members(store: Database, notebook: int, branches: Branches) -> None:
         )
 
 
-def write_branches(store: Database, notebook: int, branches: Branches, kernel: str) -> None:
-    """Record all branches and checkpoints, and that this kernel holds the current branch."""
+def write_branches(
+    store: Database, notebook: int, branches: Branches, kernel: str, *, deleted: str = ""
+) -> None:
+    """Record all branches and checkpoints, and that this kernel holds the current branch.
+
+    The branch `deleted` is deleted; others that are not in `branches` stay, as another kernel may
+    have made them.
+    """
     with store.write() as db:
+        db.execute("delete from branch where notebook = ? and name = ?", (notebook, deleted))
         for table, names in (
             ("branch", branches.branches),
             ("checkpoint", branches.checkpoints),

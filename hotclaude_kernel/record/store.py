@@ -98,15 +98,16 @@ class Store(Database):
             (uuid,) = db.execute("select uuid from turn where id = ?", (at,)).fetchone()
         return str(uuid)
 
-    def join(self, notebook: int, node: str, cell_id: str | None, *, branch: str) -> None:
-        """Make a recorded turn a member of this notebook, and end the branch at it.
+    def join(self, notebook: int, node: str, cell_id: str | None, *, branch: str | None) -> None:
+        """Make a recorded turn a member of this notebook, and end a branch at it if one is given.
 
         From now on it is the one that replays for its key.
         """
         with self.write() as db:
             at = row_of(db, node)
             join(db, notebook, at, cell_id)
-            put_branch(db, notebook, branch, at)
+            if branch is not None:
+                put_branch(db, notebook, branch, at)
             db.execute(NEWEST, (at,))
 
     def find(self, key: str) -> str | None:

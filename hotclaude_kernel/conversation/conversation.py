@@ -223,7 +223,7 @@ class Conversation:
 
         of = self.record.recorded(node, prompt.cell_id)
         turn = self._new_turn(prompt, asking, replayed=True)
-        turn.priced = of.priced
+        turn.priced, turn.source = of.priced, "record"
         replay = self._asking = Replay(turn, of, show, paced=self.pace == "recorded")
         try:
             await replay.play()

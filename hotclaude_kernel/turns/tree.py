@@ -50,7 +50,8 @@ class Tree(Struct, frozen=True, kw_only=True):
     """A snapshot of the tree, for display; `nodes` are in the order in which they ended.
 
     `head` is the id of the turn that the next one follows, `None` before the first. `current` is
-    the name of the current branch. `branches` and `checkpoints` map names to ids.
+    the name of the current branch. `branches` and `checkpoints` map names to ids. `sources` maps
+    the turns that this kernel replayed to where they come from, as in `Turn`.
     """
 
     nodes: tuple[Node, ...]
@@ -58,6 +59,7 @@ class Tree(Struct, frozen=True, kw_only=True):
     current: str
     branches: Mapping[str, str | None]
     checkpoints: Mapping[str, str]
+    sources: Mapping[str, str] = {}
 
 
 def _ended(node: Node) -> float:

@@ -44,7 +44,7 @@ def sourced(source: str) -> str:
             return "the notebook's saved outputs"
         case "folder":
             return f"the notebook {name} of this folder" if name else "another notebook here"
-    return "this notebook's record"
+    return "the record"
 
 
 def told(sources: Iterable[str]) -> str:

@@ -182,7 +182,7 @@ class TestEndings:
         written(work / "nb.ipynb", "one", "%help", "two", "three", "never")
         server.model = lambda _: Failure(400, message="no")
         assert main.main(["run", "nb.ipynb", "--no-progress"]) == 1
-        told = "3 turns: 2 replayed from this notebook's record, 1 asked"
+        told = "3 turns: 2 replayed from the record, 1 asked"
         assert capsys.readouterr().out.splitlines()[-1] == told
         assert "replayed from" not in (work / "nb-run.ipynb").read_text()
 
@@ -205,7 +205,7 @@ class TestEndings:
         capsys.readouterr()
         again = ["--record", "none", "-o", "again.ipynb", "--no-progress"]
         assert main.main(["run", "nb.ipynb", *again]) == 0
-        told = "Written to again.ipynb\n2 turns: 2 replayed from this notebook's record\n"
+        told = "Written to again.ipynb\n2 turns: 2 replayed from the record\n"
         assert capsys.readouterr() == (told, "")
         assert (work / "again.ipynb").read_bytes() == (work / "nb-run.ipynb").read_bytes()
         assert len(server.requests) == asked

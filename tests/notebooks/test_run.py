@@ -184,7 +184,7 @@ class TestEndings:
         assert main.main(["run", "nb.ipynb", "--no-progress"]) == 1
         told = "3 turns: 2 replayed from the record, 1 asked"
         assert capsys.readouterr().out.splitlines()[-1] == told
-        assert "replayed from" not in (work / "nb-run.ipynb").read_text()
+        assert "2 replayed" not in (work / "nb-run.ipynb").read_text()
 
     def test_a_cell_that_takes_too_long_is_interrupted(
         self, server: ModelServer, work: Path, capsys: pytest.CaptureFixture[str]

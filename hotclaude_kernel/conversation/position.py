@@ -158,10 +158,13 @@ class Position:
         self.record.write(deleted=left.made)
         self._withdrawn.append(left.line)
 
-    def follow(self, asking: Asking, node: Node) -> None:
-        """Move to a replayed turn; `rewind` has left what it does not follow."""
+    def follow(self, asking: Asking, node: Node, *, origin: int | None = None) -> None:
+        """Move to a replayed turn, a recorded one of the notebook `origin`.
+
+        `rewind` has left what it does not follow.
+        """
         self.branches.step_back(asking.before)
-        self.record.join(node)
+        self.record.join(node, origin=origin)
         self.new = self._goes_on = False
 
     def say_goes_on(self) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,13 +18,15 @@ from ..claude.processes import this_kernel
 from ..errors import StoreError
 from ..turns.budget import Cost
 from ..turns.turn import Recorded
-from . import notebooks, transcripts
+from . import answers, notebooks, transcripts
+from .answers import Scope
 from .database import MEMORY
 from .resume import store_path
 from .store import Store
 
 if TYPE_CHECKING:
     from ..claude.events import Usage
+    from ..turns.conditions import Candidate
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
     from .notebooks import Notebook
@@ -32,27 +34,40 @@ if TYPE_CHECKING:
 UNRECORDED = "This turn is not recorded"
 
 
+class _Joined(NamedTuple):
+    """A recorded turn that joins the notebook, with the notebook whose conditions it has."""
+
+    node: Node
+    origin: int | None
+
+
 class Record:
     """The record of one notebook, opened at the first use.
 
-    `path` is the notebook's, `None` if unknown. `store` is the record's file, by default the
-    user's. If the file can't be used, all turns are kept in memory, and a notice says so once.
+    `path` is the notebook's, `None` if unknown. `scope` is the path of the notebook whose answers
+    replay, by default this one: a headless run has its notebook's answers, but not its place.
+    `store` is the record's file, by default the user's. If the file can't be used, all turns are
+    kept in memory, and a notice says so once.
     """
 
-    def __init__(self, path: str | None = None, *, store: str = "") -> None:
+    def __init__(
+        self, path: str | None = None, *, store: str = "", scope: str | None = None
+    ) -> None:
         self.path = path
+        self._scope_path = scope or path
         self.file = store or store_path()
         self.kernel = this_kernel()
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
         self._notices: list[str] = []
         # What is still to be written: turns, and recorded turns that joined this notebook.
-        self._pending: list[Recorded | Node] = []
+        self._pending: list[Recorded | _Joined] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
-        self._sought = False  # whether the cassettes were looked for
+        self._scope: Scope | None = None  # where answers come from, once it was looked for
         self._recognised = False  # whether the first cell's id was compared with the record
         self._opened: tuple[Store, Notebook] | None = None
         self._settings: dict[str, Settings] = {}
+        self._scope_row: int | None = None
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -65,6 +80,15 @@ class Record:
     def notebook(self) -> int:
         """The row of the notebook in the store."""
         return self._open()[1].id
+
+    @property
+    def scope(self) -> int:
+        """The row of the notebook whose answers replay."""
+        if self._scope_row is None:
+            own = self._scope_path == self.path
+            there = None if own else notebooks.notebook_at(self.store, self._scope_path)
+            self._scope_row = there.id if there else self.notebook
+        return self._scope_row
 
     @property
     def branches(self) -> Branches:
@@ -80,17 +104,18 @@ class Record:
         if self._opened is None:
             try:
                 store = Store(self.file)
-                self._take(store, notebooks.notebook_at(store, self.path))
+                self._take(store, _at(store, self.path))
             except StoreError as error:
                 self._notices.append(f"{error.message}. {error.hint}")
                 store = Store(MEMORY)
-                self._take(store, notebooks.notebook_at(store, self.path))
+                self._take(store, _at(store, self.path))
         assert self._opened is not None
         return self._opened
 
     def _take(self, store: Store, notebook: Notebook) -> None:
         """Go on with a notebook; on a new branch if another kernel holds the current one."""
         self._opened = (store, notebook)
+        self._scope = self._scope_row = None
         branches = notebook.branches
         self.resumed = branches.head
         self.kept = bool(branches.nodes)
@@ -144,7 +169,7 @@ class Record:
             self._notices.append(
                 "Another notebook lay here before: this one begins a conversation of its own"
             )
-        self._take(store, notebooks.notebook_at(store, path or None))
+        self._take(store, _at(store, path or None))
 
     def _go_on_with(self, store: Store, ours: Notebook, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
@@ -157,7 +182,7 @@ class Record:
         branches = known.branches
         self._opened = (store, replace(ours, branches=branches))
         self.resumed = branches.head
-        notebooks.copy_members(store, ours.id, branches)
+        notebooks.copy_members(store, ours.id, known.id, branches)
         self.write()
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
@@ -178,10 +203,8 @@ class Record:
                 self._private[node.id] = turn
             self.branches.grow(replace(known or node, cell_id=node.cell_id))
             return
-        known = self._the_same(node)
-        if known is not None:
-            self.join(replace(known, cell_id=node.cell_id or known.cell_id))
-            return
+        if known := self._the_same(node):
+            node = replace(known, cell_id=node.cell_id or known.cell_id)
         self._private.pop(node.id, None)
         self._pending.append(turn)
         try:
@@ -208,21 +231,31 @@ class Record:
         while self._pending:
             match self._pending[0]:
                 case Recorded() as turn:
-                    uuid = self.store.save(self.notebook, turn, branch=branch)
-                case node:
+                    uuid = self.store.save(self.notebook, turn, branch=branch, scope=self.scope)
+                case _Joined(node, origin):
                     # Replays that go along the branch leave its end where it is.
-                    ends = branch if self.branches.branches[branch] == node.id else None
-                    self.store.join(self.notebook, node.id, node.cell_id, branch=ends)
+                    ends = self.branches.branches[branch] == node.id
+                    self.store.join(
+                        self.notebook,
+                        node.id,
+                        node.cell_id,
+                        branch=branch if ends else None,
+                        scope=self.scope,
+                        origin=origin,
+                    )
             self._pending.pop(0)
         return uuid
 
-    def join(self, node: Node) -> None:
-        """Make a recorded turn the head, and a member of this notebook."""
+    def join(self, node: Node, *, origin: int | None = None) -> None:
+        """Make a recorded turn the head, and a member of this notebook.
+
+        It keeps the conditions that it has in the notebook `origin`.
+        """
         self.branches.grow(node)
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        self._pending.append(node)
+        self._pending.append(_Joined(node, origin))
         try:
             self._write_pending()
         except StoreError as error:
@@ -287,32 +320,35 @@ class Record:
         known = self.branches.nodes.get(node) or turn.node
         return replace(turn, node=replace(known, cell_id=cell_id or known.cell_id))
 
-    def find(self, key: str) -> str | None:
-        """Return the node that replays for a key, `None` if none is recorded.
+    def candidates(self, key: str, *, widely: bool = False) -> list[Candidate]:
+        """Return the turns that answer a key, the preferred first.
 
-        The first key that is not in the record makes it load the notebook's cassette.
+        They are the notebook's own; with `widely`, also those of the rest of its scope. Then its
+        cassettes and its file are read, once.
         """
-        found = self.store.find(key)
-        if found is None and not self._sought:
-            self._sought = True
-            self._load_cassettes()
-            found = self.store.find(key)
-        return found
+        return answers.candidates(self.store, key, self._whole_scope() if widely else self._own())
 
-    def _load_cassettes(self) -> None:
-        from . import places
+    def _own(self) -> Scope:
+        return self._scope or Scope(notebook=self.scope)
 
-        paths = places.found(self.path)
-        # Without a path, `found` returns all cassettes here: they may be of other notebooks.
-        self.kept |= bool(paths) and self.path is not None
-        for path in paths:
-            from . import cassette  # takes 4 ms, and most notebooks have none
+    def _whole_scope(self) -> Scope:
+        if self._scope is None:
+            from .scope import widened  # imported here because the start of a kernel needs it not
 
-            try:
-                cassette.load(self.store, cassette.text_of(path))
-            except StoreError as error:
-                hint = f". {error.hint}" if error.hint else ""
-                self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
+            self._scope = widened(self.store, self.scope, self._scope_path, self._notices.append)
+            known = self._scope_path is not None  # else the cassettes may be other notebooks'
+            self.kept |= known and bool(self._scope.cassettes)
+            self.kept |= answers.has_answers(self.store, [self.scope])
+        return self._scope
+
+    @property
+    def searched(self) -> list[int]:
+        """The rows of the notebooks and cassettes that `candidates` looks in."""
+        return self._whole_scope().notebooks
+
+    def watched(self) -> list[str]:
+        """Return the paths of the files that the notebook's prompts have pulled in."""
+        return answers.watched(self.store, self.scope)
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings of a turn. Raises `StoreError` if they are not recorded."""
@@ -343,3 +379,12 @@ class Record:
         except StoreError:
             pass
         store.close()
+
+
+def _at(store: Store, path: str | None) -> Notebook:
+    """Return the notebook at a path; one without a path belongs to the working directory."""
+    if path is not None:
+        return notebooks.notebook_at(store, path)
+    from .scope import working_folder
+
+    return notebooks.notebook_at(store, None, folder=working_folder())

@@ -186,6 +186,23 @@ class TestEndings:
         assert capsys.readouterr().out.splitlines()[-1] == told
         assert "2 replayed" not in (work / "nb-run.ipynb").read_text()
 
+    def test_it_names_the_cassette_that_turns_were_replayed_from(
+        self,
+        work: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        written(work / "nb.ipynb", "one", "two")
+        assert main.main(["run", "nb.ipynb", "-o", "nb.ipynb", "--no-progress"]) == 0
+        assert main.main(["export", "nb.ipynb"]) == 0
+        monkeypatch.setenv("HOTCLAUDE_STORE", str(work / "another.db"))
+        capsys.readouterr()
+        again = ["--record", "none", "-o", "again.ipynb", "--no-progress"]
+        assert main.main(["run", "nb.ipynb", *again]) == 0
+        told = "2 turns: 2 replayed from the cassette nb.hotclaude.jsonl"
+        assert capsys.readouterr().out.splitlines()[-1] == told
+        assert (work / "again.ipynb").read_bytes() == (work / "nb.ipynb").read_bytes()
+
     def test_a_cell_that_takes_too_long_is_interrupted(
         self, server: ModelServer, work: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

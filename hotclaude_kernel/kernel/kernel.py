@@ -196,7 +196,8 @@ class HotClaudeKernel(ConfiguredKernel):
         turns = self.conversation.turns[self._told :]
         self._told += len(turns)
         if turns:
-            metadata["hotclaude"] = {"turns": [{"source": turn.source} for turn in turns]}
+            told = [{"source": turn.source, "absent": turn.absent} for turn in turns]
+            metadata["hotclaude"] = {"turns": told}
         return metadata
 
     def _ok(self, help_pages: Iterable[str] = ()) -> Frame:

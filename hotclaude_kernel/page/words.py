@@ -55,6 +55,12 @@ def told(sources: Iterable[str]) -> str:
     return listed([*kinds, f"{asked:,} asked"] if asked else kinds)
 
 
+def uncompared(paths: Iterable[str]) -> str:
+    """Return in words which files of replayed prompts are not here to be compared, or nothing."""
+    names = [visible(path) for path in dict.fromkeys(paths)]
+    return f"not compared, since not here: {listed(names)}" if names else ""
+
+
 def _cell(text: str) -> str:
     if not text.startswith("`"):  # a code span shows a backslash as it is
         text = text.replace("\\", "\\\\")

@@ -439,10 +439,12 @@ class TestReports:
     ) -> None:
         sources = ["cassette nb.hotclaude.jsonl", "", "record", "outputs", "folder", "", "record"]
         conversation.turns = [structs.replace(turn(hot=True), source=at) for at in sources]
+        conversation.turns[0].absent = ("notes.txt", "a.txt")
+        conversation.turns[2].absent = ("notes.txt",)
         assert (await self.rows(conversation))["answers"] == (
             "1 replayed from the cassette nb.hotclaude.jsonl, 2 replayed from the record, "
             "1 replayed from the notebook's saved outputs, 1 replayed from another notebook here, "
-            "2 asked"
+            "2 asked; not compared, since not here: notes.txt, a.txt"
         )
 
     @pytest.mark.parametrize(

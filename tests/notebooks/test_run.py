@@ -192,15 +192,19 @@ class TestEndings:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        written(work / "nb.ipynb", "one", "two")
+        written(work / "nb.ipynb", "see @Notes.txt", "two")
+        (work / "Notes.txt").write_text("notes")
         assert main.main(["run", "nb.ipynb", "-o", "nb.ipynb", "--no-progress"]) == 0
         assert main.main(["export", "nb.ipynb"]) == 0
+        (work / "Notes.txt").unlink()
         monkeypatch.setenv("HOTCLAUDE_STORE", str(work / "another.db"))
         capsys.readouterr()
         again = ["--record", "none", "-o", "again.ipynb", "--no-progress"]
         assert main.main(["run", "nb.ipynb", *again]) == 0
-        told = "2 turns: 2 replayed from the cassette nb.hotclaude.jsonl"
-        assert capsys.readouterr().out.splitlines()[-1] == told
+        assert capsys.readouterr().out.splitlines()[-2:] == [
+            "2 turns: 2 replayed from the cassette nb.hotclaude.jsonl",
+            "Files not compared, since not here: Notes.txt",
+        ]
         assert (work / "again.ipynb").read_bytes() == (work / "nb.ipynb").read_bytes()
 
     def test_a_cell_that_takes_too_long_is_interrupted(

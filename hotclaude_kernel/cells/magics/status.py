@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ...errors import HotClaudeError, UsageError
-from ...page.words import counted, table, told
+from ...page.words import counted, table, told, uncompared
 from ...record.database import MEMORY
 from ...turns import budget
 from ...turns.tree import span
@@ -153,7 +153,7 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("session id", conversation.session_id or "none yet"),
         ("process", await _process_row(conversation)),
         ("turns", _turns_row(conversation)),
-        ("answers", told(turn.source for turn in conversation.turns) or "none yet"),
+        ("answers", _answers_row(conversation)),
         ("stands", _place_row(conversation)),
         ("record", _record_row(conversation)),
         ("context", await _context_row(conversation)),
@@ -207,6 +207,13 @@ def _record_row(conversation: Conversation) -> str:
     path = conversation.record.store.path
     where = "in memory only: the file can't be used" if path == MEMORY else path
     return f"{conversation.mode}; {where}"
+
+
+def _answers_row(conversation: Conversation) -> str:
+    turns = conversation.turns
+    absent = uncompared(path for turn in turns for path in turn.absent)
+    sources = told(turn.source for turn in turns) or "none yet"
+    return f"{sources}; {absent}" if absent else sources
 
 
 def _saved_row(conversation: Conversation) -> str:

@@ -271,12 +271,15 @@ class Record:
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        self.changes.join(node, self.branches.current, origin)
+        # Replays that go along the branch leave its end where it is.
+        current = self.branches.current
+        ends = self.branches.branches[current] == node.id
+        self.changes.join(node, current if ends else None, origin)
 
-    def write(self) -> None:
-        """Record all branches and checkpoints."""
+    def write(self, *, deleted: str = "") -> None:
+        """Record all branches and checkpoints, and delete the branch `deleted`."""
         kept = self.branches.nodes.keys() - self._private.keys()
-        self.changes.stand(self.branches.only(kept) if self._private else self.branches)
+        self.changes.stand(self.branches.only(kept) if self._private else self.branches, deleted)
 
     def settle(self, patience_s: float) -> None:
         """Wait until all changes are recorded; after so many seconds, write them down; blocks."""

@@ -197,13 +197,16 @@ def write_branches(
     checkpoints: Mapping[str, str],
     *,
     current: str,
+    deleted: str = "",
     kernel: str = "",
 ) -> None:
     """Record branches and checkpoints, the current branch, and that a kernel holds that one.
 
-    Without a kernel, it is not changed who holds a branch.
+    The branch `deleted` is deleted; others that are not in `branches` stay, as another kernel may
+    have made them. Without a kernel, it is not changed who holds a branch.
     """
     with store.write() as db:
+        db.execute("delete from branch where notebook = ? and name = ?", (notebook, deleted))
         for table, names in (
             ("branch", branches),
             ("checkpoint", checkpoints),

@@ -152,7 +152,8 @@ class TestRunningACellAgain:
         assert found["turns"] == "4 ok"
         assert found["stands"] == "on branch main, after turn 2; 1 other branch"
         store = grown.home / ".local/share/hotclaude/store.db"
-        assert found["record"] == f"new_episodes; 0 turns replayed; {store}"
+        assert found["record"] == f"new_episodes; {store}"
+        assert found["answers"] == "4 asked"
         assert re.match(r"pid \d+, claude [\d.]+", found["process"])
 
     def test_each_line_has_its_help(self, grown: Desk) -> None:

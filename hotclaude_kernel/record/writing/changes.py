@@ -140,8 +140,8 @@ class Changes:
         job = Add(seat=self._seat, turn=turn, branch=branch, scope=self._scope)
         self._added[turn.node.id] = self.put(job, f"{UNRECORDED}. ")
 
-    def join(self, node: Node, current: str, origin: int | None = None) -> None:
-        """Make a recorded turn a member of the notebook, and end the current branch at it.
+    def join(self, node: Node, current: str | None, origin: int | None = None) -> None:
+        """Make a recorded turn a member of the notebook, and end a branch at it if one is given.
 
         It has the conditions that it has in the notebook with the row `origin`.
         """
@@ -149,20 +149,21 @@ class Changes:
             seat=self._seat,
             node=node.id,
             cell_id=node.cell_id,
-            branch=self._named(current),
+            branch=None if current is None else self._named(current),
             scope=self._scope,
             origin=origin,
         )
         self.put(join)
 
-    def stand(self, tree: Branches) -> None:
-        """Record all branches and checkpoints of a tree."""
+    def stand(self, tree: Branches, deleted: str = "") -> None:
+        """Record all branches and checkpoints of a tree, and delete a branch."""
         stand = Stand(
             seat=self._seat,
             current=self._named(tree.current),
             end=tree.branches[tree.current],
             others={name: end for name, end in tree.branches.items() if name != tree.current},
             checkpoints=dict(tree.checkpoints),
+            deleted=deleted,
             kernel=self._kernel,
         )
         self.put(stand)

@@ -53,7 +53,7 @@ class Add(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Join(Struct, frozen=True, kw_only=True, tag=True):
-    """Make a recorded turn a member of the notebook, and end the branch at it.
+    """Make a recorded turn a member of the notebook, and end a branch at it if one is given.
 
     It replays in the notebook `scope`, under its conditions in the notebook with the row `origin`.
     """
@@ -61,7 +61,7 @@ class Join(Struct, frozen=True, kw_only=True, tag=True):
     seat: Seat
     node: str
     cell_id: str | None
-    branch: Branch
+    branch: Branch | None
     scope: Seat
     origin: int | None = None
 
@@ -71,7 +71,7 @@ class Join(Struct, frozen=True, kw_only=True, tag=True):
             self.seat.row,
             self.node,
             self.cell_id,
-            branch=self.branch.name,
+            branch=self.branch.name if self.branch else None,
             scope=self.scope.row,
             origin=self.origin,
         )
@@ -80,7 +80,7 @@ class Join(Struct, frozen=True, kw_only=True, tag=True):
 class Stand(Struct, frozen=True, kw_only=True, tag=True):
     """Record all branches and checkpoints, and the current branch, which `kernel` holds.
 
-    `others` are the branches but the current one, which ends at `end`.
+    `others` are the branches but the current one, which ends at `end`. `deleted` is no more.
     """
 
     seat: Seat
@@ -88,6 +88,7 @@ class Stand(Struct, frozen=True, kw_only=True, tag=True):
     end: str | None
     others: dict[str, str | None]
     checkpoints: dict[str, str]
+    deleted: str = ""
     kernel: str = ""
 
     def __call__(self, store: Store) -> None:
@@ -95,7 +96,13 @@ class Stand(Struct, frozen=True, kw_only=True, tag=True):
         ends = self.others | {self.current.name: self.end}
         current = self.current.name
         notebooks.write_branches(
-            store, self.seat.row, ends, self.checkpoints, current=current, kernel=self.kernel
+            store,
+            self.seat.row,
+            ends,
+            self.checkpoints,
+            current=current,
+            deleted=self.deleted,
+            kernel=self.kernel,
         )
 
 

@@ -239,10 +239,12 @@ def applied(
                         ends[job.branch.name] = node.id
                     case Join() if found := store.node(job.node, job.cell_id):
                         nodes[found.id] = found
-                        ends[job.branch.name] = found.id
+                        if job.branch is not None:
+                            ends[job.branch.name] = found.id
                     case Stand():
                         current = job.current.name
                         ends |= job.others | {current: job.end}
+                        ends.pop(job.deleted, None)
                         marks |= job.checkpoints
     branches = Branches(nodes.values(), current=current, branches=ends, checkpoints=marks)
     return replace(notebook, branches=branches)

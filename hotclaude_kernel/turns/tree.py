@@ -6,6 +6,7 @@ A node holds the turn's place in the tree; the store holds the full prompt and a
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -15,7 +16,7 @@ from ..claude.events import Usage
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 MAIN = "main"
 SNIPPET = 200  # how many characters of its prompt a node keeps
@@ -226,10 +227,14 @@ class Branches:
 
     def free_name(self, stem: str) -> str:
         """Return the first of `stem-1`, `stem-2`… that names no branch and no checkpoint."""
-        number = 1
-        while (name := f"{stem}-{number}") in self.branches or name in self.checkpoints:
-            number += 1
-        return name
+        return next(self.free_names(stem))
+
+    def free_names(self, stem: str) -> Iterator[str]:
+        """Yield all of `stem-1`, `stem-2`… that name no branch and no checkpoint."""
+        names = (f"{stem}-{number}" for number in count(1))
+        return (
+            name for name in names if name not in self.branches and name not in self.checkpoints
+        )
 
     def loose_ends(self) -> list[str]:
         """Return the ids of the turns that no turn follows and that are on no branch."""

@@ -58,9 +58,8 @@ async def branches(conversation: Conversation, argument: str) -> Answer:
     """
     takes_nothing("branches", argument)
     known = conversation.branches
-    loose = known.loose_ends()
-    for end in loose:
-        known.name(end)
+    loose = dict(zip(known.free_names("branch"), known.loose_ends(), strict=False))
+    known.branches.update(loose)
     if loose:
         conversation.record.write()
     rows = [

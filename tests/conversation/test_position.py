@@ -41,6 +41,8 @@ VALUES: dict[str, tuple[Any, bool]] = {
     "extra_args": (("--verbose",), False),
 }
 
+DEADLINE_S = 30.0
+
 
 class Book:
     """A notebook's position, in one kernel after another."""
@@ -102,6 +104,7 @@ class Book:
 
     def recorded(self) -> dict[str, str | None]:
         """The branches as a kernel would find them if this one were killed now."""
+        self.record.settle(DEADLINE_S)
         store = self.record.store
         return dict(notebook_at(store, self.path).branches.branches)
 

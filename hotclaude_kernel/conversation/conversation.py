@@ -303,6 +303,7 @@ class Conversation:
         differing = new.differing(self.settings)
         settings.check_locked(differing, self.position.locked)
         self.position.touched = True
+        self.position.changes |= changes
         if not differing:
             return
         if self.mode != "none" and settings.live(new, differing):

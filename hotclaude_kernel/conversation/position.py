@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import StoreError
 from ..pool.warm import Place
+from ..turns import cellids
 from ..turns.identity import key_of
 from ..turns.tree import span
 
@@ -61,6 +62,11 @@ class Position:
         self._goes_on: Node | None = None  # the last turn of an earlier kernel, not yet announced
         self._recorded_by = ""  # the version of claude that answered that turn
         self._notices: list[str] = []
+        self._passing = cellids.Passing(self._full_prompt)
+        self.changes: dict[str, Any] = {}  # the settings that cells have set
+        self._attended: set[str] = set()  # the clients that have a page or a console
+        self._run_of: str | None = None  # the client whose run this is, `None` for the notebook's
+        self._before_run = (settings, self.new)
 
     @property
     def branches(self) -> Branches:
@@ -83,6 +89,54 @@ class Position:
         return [*self.record.take_notices(), *notices]
 
     # --- where a cell is asked -------------------------------------------------------------------
+
+    def enter(self, cell_id: str | None, client: str, *, stdin: bool, asks: bool) -> None:
+        """Go to where a client's cell belongs, before it runs; `asks` is whether it has a prompt.
+
+        A client without cell ids and without `stdin` (MyST, Jupyter Book) has neither a page nor a
+        console. It begins at the start with its first prompt, as `hotclaude run` does, though it
+        has the notebook's path. So an unchanged notebook replays, and it keeps its place.
+        """
+        if cell_id is not None or stdin:
+            self._attended.add(client)
+        if client in self._attended or self.record.path is None:
+            self._end_run()
+            self.recognise(cell_id)
+        elif not asks:
+            self.recognise(None)
+        elif client != self._run_of:
+            self._begin_run(client)
+
+    def _begin_run(self, client: str) -> None:
+        if self._run_of is None:
+            self._before_run = (self.settings, self.new)
+        self._run_of = client
+        self.record.begin_run()
+        self._goes_on, self.new = None, True
+        self.settings = self._configured.changed(**self.changes)
+
+    def _end_run(self) -> None:
+        if self._run_of is not None:
+            self._run_of = None
+            self.record.end_run()
+            self.settings, self.new = self._before_run
+
+    def cell_of(self, cell_id: str | None, client: str, prompt: str) -> str | None:
+        """Return the cell that a client sends a prompt from.
+
+        It has another name than its id if that does not last; see `cellids`.
+        """
+        if cell_id is None or (self.record.ids_last and cellids.lasting(cell_id)):
+            return cell_id
+        cell, notice = self._passing.name(cell_id, client, prompt, self.branches)
+        if notice and self.rerun == "fork":
+            self._notices.append(notice)
+        return cell
+
+    def _full_prompt(self, node: Node) -> str:
+        with contextlib.suppress(StoreError):
+            return self.record.turn(node.id).prompt.text
+        return ""
 
     def recognise(self, cell_id: str | None) -> None:
         """Find the notebook in the record by its first cell, and go on where it ended."""

@@ -7,7 +7,6 @@ copied one goes on separately, and a new one at an old path is not taken for the
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 
 from ..claude.processes import this_kernel
 from ..errors import StoreError
+from ..turns import cellids
 from ..turns.budget import Cost
 from ..turns.turn import Recorded
 from . import notebooks, transcripts
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .notebooks import Notebook
 
 UNRECORDED = "This turn is not recorded"
+GUEST = "Another kernel has this notebook's branch {} open: this one goes on as branch {}"
 
 
 class Record:
@@ -46,11 +47,19 @@ class Record:
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
         self._notices: list[str] = []
-        # What is still to be written: turns, and recorded turns that joined this notebook.
-        self._pending: list[Recorded | Node] = []
+        # What is still to be written, by its branch: turns, and recorded ones that joined.
+        self._pending: list[tuple[str, Recorded | Node]] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
         self._sought = False  # whether the cassettes were looked for
         self._recognised = False  # whether the first cell's id was compared with the record
+        self.ids_last = True  # whether the notebook file keeps the ids of its cells
+        # A guest leaves the notebook's place, its current branch, to another kernel or client.
+        self._guest = False
+        self._held: str | None = None  # the branch that this kernel holds
+        # The branch that `begin_run` has left; whether as a guest, and what was held.
+        self._home: tuple[str, bool, str | None] | None = None
+        self._ends: dict[str, str | None] = {}  # the ends of branches, as recorded
+        self._marks: dict[str, str] = {}  # the checkpoints, as recorded
         self._opened: tuple[Store, Notebook] | None = None
         self._settings: dict[str, Settings] = {}
 
@@ -89,62 +98,70 @@ class Record:
         return self._opened
 
     def _take(self, store: Store, notebook: Notebook) -> None:
-        """Go on with a notebook; on a new branch if another kernel holds the current one."""
+        """Go on with a notebook; as a guest if another kernel holds its current branch."""
         self._opened = (store, notebook)
         branches = notebook.branches
         self.resumed = branches.head
         self.kept = bool(branches.nodes)
-        if not notebooks.hold(store, notebook.id, branches.current, self.kernel):
-            held = branches.current
-            branches.fork(branches.free_name(held))
-            self._notices.append(
-                f"Another kernel has this notebook's branch {held} open: this one goes on as "
-                f"branch {branches.current}"
-            )
-            self.write()
+        self._ends, self._marks = dict(branches.branches), dict(branches.checkpoints)
+        here = branches.current
+        self._guest = not notebooks.hold(store, notebook.id, here, self.kernel, self._ends)
+        self._held = None if self._guest else here
+        if self._guest:
+            branches.fork(branches.free_name(_stem(here)))
+            self._notices.append(GUEST.format(here, branches.current))
 
     def recognise(self, cell_id: str | None) -> bool:
         """Find the notebook by the id of its first cell; return whether the path was misleading.
 
         The notebook may have been moved or copied, or it may be a new one at an old path. Then this
-        record goes on with the right one. Only the first call looks.
+        record goes on with the right one. Only the first call with an id looks: a request without
+        one (of a console) tells nothing of the notebook.
         """
-        if self._recognised:
+        if self._recognised or cell_id is None:
             return False
-        self._recognised = True
         store, notebook = self._open()
+        self._recognised = True
+        if cellids.lasting(cell_id) is None:
+            self.ids_last = False
+            return self._take_path(store, cellids.path_of(cell_id))
         ids = {node.cell_id for node in notebook.branches.nodes.values()} - {None}
         if cell_id in ids:
             return False
-        cells = self._cells()
+        cells = cellids.ids_in(self.path) if self.path else set()
+        if cells is None:
+            self.ids_last = False
+            return False
         if ids:
-            # If the file's cells can't be read (no .ipynb, or on another machine), trust the path.
-            if cell_id is not None and (not cells or ids & cells):
+            # If the file's cells can't be read (on another machine), trust the path.
+            if self.path is None or not cells or ids & cells:
                 return False
-            self._begin_anew(store, "" if cell_id is None else self.path or "")
+            self._begin_anew(store, self.path)
             return True
-        known = notebooks.notebook_with(store, cells | {cell_id}) if cell_id is not None else None
+        known = notebooks.notebook_with(store, cells | {cell_id})
         if known is None or known.id == notebook.id:
+            # Without a path, a later cell may still be known, until this kernel has a turn.
+            self._recognised = self.path is not None or bool(notebook.branches.nodes)
             return False
         self._go_on_with(store, notebook, known)
         return True
 
-    def _cells(self) -> set[str]:
-        """Return the ids of the cells in the notebook file, empty if it can't be read."""
-        try:
-            cells = json.loads(Path(self.path or "").read_bytes())["cells"]
-            return {cell["id"] for cell in cells if isinstance(cell.get("id"), str)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return set()
+    def _take_path(self, store: Store, path: str | None) -> bool:
+        """Go on with the notebook at a path that a cell's id tells, if no path was known."""
+        known = self.path is not None and cellids.is_file(self.path)
+        if path is None or known or self.branches.nodes or not cellids.is_file(path):
+            return False
+        self.path = path
+        self._take(store, notebooks.notebook_at(store, path))
+        return True
 
     def _begin_anew(self, store: Store, path: str) -> None:
         notebooks.release(store, self.kernel)
-        if path:
-            notebooks.move(store, self.notebook, None)  # the old notebook keeps its turns
-            self._notices.append(
-                "Another notebook lay here before: this one begins a conversation of its own"
-            )
-        self._take(store, notebooks.notebook_at(store, path or None))
+        notebooks.move(store, self.notebook, None)  # the old notebook keeps its turns
+        self._notices.append(
+            "Another notebook lay here before: this one begins a conversation of its own"
+        )
+        self._take(store, notebooks.notebook_at(store, path))
 
     def _go_on_with(self, store: Store, ours: Notebook, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
@@ -156,11 +173,40 @@ class Record:
             return
         branches = known.branches
         self._opened = (store, replace(ours, branches=branches))
+        self._ends, self._marks = dict(ours.branches.branches), dict(ours.branches.checkpoints)
         self.resumed = branches.head
         notebooks.copy_members(store, ours.id, branches)
         self.write()
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
+
+    # --- a run without a page, in a notebook's kernel ----------------------------------------
+
+    def begin_run(self) -> None:
+        """Go on at the start, as a guest: the notebook keeps its place for `end_run`."""
+        self.end_run()
+        branches = self.branches
+        self._home = (branches.current, self._guest, self._held)
+        self._guest, self._held, self.resumed = True, None, None
+        branches.fork(branches.free_name(_stem(branches.current)))
+        branches.stand(None)
+        # A run shows no notice of its place: it would differ from the same run elsewhere.
+        guest = GUEST.partition("{}")[0]
+        self._notices = [notice for notice in self._notices if not notice.startswith(guest)]
+
+    def end_run(self) -> None:
+        """Return to the notebook's place, if `begin_run` has left it."""
+        if self._home is None:
+            return
+        run, (here, guest, held) = self.branches.current, self._home
+        if self._waits:  # the run only replayed: nothing of it is kept
+            self._pending = [(name, turn) for name, turn in self._pending if name != run]
+        self.write()
+        self.branches.checkout(here)
+        if run not in self._ends:
+            del self.branches.branches[run]
+        self._home, self._guest = None, guest
+        self._held = None if run in self._ends else held
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -183,7 +229,7 @@ class Record:
             self.join(replace(known, cell_id=node.cell_id or known.cell_id))
             return
         self._private.pop(node.id, None)
-        self._pending.append(turn)
+        self._pending.append((self.branches.current, turn))
         try:
             node = replace(node, uuid=self._write_pending())
         except StoreError as error:
@@ -204,15 +250,46 @@ class Record:
 
     def _write_pending(self) -> str:
         """Write what is pending; return the prompt uuid under which the last turn is recorded."""
-        uuid, branch = "", self.branches.current
+        uuid = ""
+        if self._waits:
+            return uuid
+        self._settle()
         while self._pending:
-            match self._pending[0]:
-                case Recorded() as turn:
-                    uuid = self.store.save(self.notebook, turn, branch=branch)
-                case node:
-                    self.store.join(self.notebook, node.id, node.cell_id, branch=branch)
+            branch, turn = self._pending[0]
+            if isinstance(turn, Recorded):
+                uuid = self.store.save(self.notebook, turn, branch=branch)
+                self._ends[branch] = turn.node.id
+            else:
+                self.store.join(self.notebook, turn.id, turn.cell_id, branch=branch)
+                self._ends[branch] = turn.id
             self._pending.pop(0)
         return uuid
+
+    @property
+    def _waits(self) -> bool:
+        """Whether a guest has no turn of its own yet: until then nothing of it is written."""
+        own = any(isinstance(turn, Recorded) for _, turn in self._pending)
+        return self._guest and self._held is None and not own
+
+    def _settle(self) -> None:
+        """Hold the current branch, or a new one if it is another kernel's or has moved."""
+        tree = self.branches
+        here = tree.current
+        if here == self._held:
+            return
+        if not self._hold(here):
+            tree.fork(next(name for name in tree.free_names(_stem(here)) if self._hold(name)))
+            if here in self._ends:
+                tree.branches[here] = self._ends[here]
+            else:
+                del tree.branches[here]
+            self._pending = [(tree.current if b == here else b, turn) for b, turn in self._pending]
+            if self._home is None:
+                self._notices.append(GUEST.format(here, tree.current))
+        self._held = tree.current
+
+    def _hold(self, branch: str) -> bool:
+        return notebooks.hold(self.store, self.notebook, branch, self.kernel, self._ends)
 
     def join(self, node: Node) -> None:
         """Make a recorded turn the head, and a member of this notebook."""
@@ -220,21 +297,39 @@ class Record:
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        self._pending.append(node)
+        self._pending.append((self.branches.current, node))
         try:
             self._write_pending()
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 
     def write(self) -> None:
-        """Write all branches and checkpoints. If that fails, a notice says so."""
+        """Write the branches and checkpoints that were moved. If that fails, a notice says so."""
+        if self._waits:
+            return
         try:
             self._write_pending()
+            self._rename_taken()
             kept = self.branches.nodes.keys() - self._private.keys()
-            branches = self.branches.only(kept) if self._private else self.branches
-            notebooks.write_branches(self.store, self.notebook, branches, self.kernel)
+            tree = self.branches.only(kept) if self._private else self.branches
+            ends = dict(tree.branches.items() - self._ends.items())
+            marks = dict(tree.checkpoints.items() - self._marks.items())
+            current = None if self._guest else tree.current
+            notebooks.write_branches(self.store, self.notebook, ends, marks, current=current)
+            self._ends |= ends
+            self._marks |= marks
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
+
+    def _rename_taken(self) -> None:
+        """Give the new branches whose names another kernel has taken meanwhile other names."""
+        tree = self.branches
+        if new := tree.branches.keys() - self._ends.keys():
+            taken = notebooks.branches_of(self.store, self.notebook)
+            for name in sorted(new & taken):
+                other = next(n for n in tree.free_names(_stem(name)) if n not in taken)
+                tree.branches[other] = tree.branches.pop(name)
+                self._notices.append(f"Another kernel has a branch {name}: it is {other} here")
 
     def spend(self, usage: Usage) -> None:
         """Record the usage of a turn."""
@@ -269,7 +364,7 @@ class Record:
     @property
     def _waiting(self) -> dict[str, Recorded]:
         """The turns that are in memory only, by node: not written yet, or never to be."""
-        unwritten = [turn for turn in self._pending if isinstance(turn, Recorded)]
+        unwritten = [turn for _, turn in self._pending if isinstance(turn, Recorded)]
         return {turn.node.id: turn for turn in unwritten} | self._private
 
     def turn(self, node: str) -> Recorded:
@@ -339,3 +434,9 @@ class Record:
         except StoreError:
             pass
         store.close()
+
+
+def _stem(branch: str) -> str:
+    """Return the name whose free variants are tried in place of a branch: `main` for `main-1`."""
+    stem, _, number = branch.rpartition("-")
+    return stem if number.isdecimal() else branch

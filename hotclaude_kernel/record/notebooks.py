@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from ..claude.events import Usage
 from ..claude.processes import runs
 from ..errors import StoreError
+from ..turns.cellids import lasting
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .database import Database
 
@@ -119,7 +120,7 @@ def holes(store: Database) -> list[tuple[str, str]]:
 def _load(db: sqlite3.Connection, at: int) -> Notebook:
     path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
     rows = db.execute(MEMBERS, (SNIPPET, at))
-    nodes = [replace(node_of(row), cell_id=row[-1]) for row in rows]
+    nodes = [replace(node_of(row), cell_id=lasting(row[-1])) for row in rows]
     branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
     marks = dict(db.execute(NAMED.format(table="checkpoint"), (at,)))
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
@@ -139,42 +140,62 @@ def copy_members(store: Database, notebook: int, branches: Branches) -> None:
     with store.write() as db:
         db.executemany(
             "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
-            [(notebook, node.cell_id, node.id) for node in branches.nodes.values()],
+            [(notebook, lasting(node.cell_id), node.id) for node in branches.nodes.values()],
         )
 
 
-def write_branches(store: Database, notebook: int, branches: Branches, kernel: str) -> None:
-    """Record all branches and checkpoints, and that this kernel holds the current branch."""
+def write_branches(
+    store: Database,
+    notebook: int,
+    branches: Mapping[str, str | None],
+    checkpoints: Mapping[str, str],
+    *,
+    current: str | None,
+) -> None:
+    """Record the ends of some branches, some checkpoints, and the current branch if given."""
     with store.write() as db:
-        for table, names in (
-            ("branch", branches.branches),
-            ("checkpoint", branches.checkpoints),
-        ):
+        for table, names in (("branch", branches), ("checkpoint", checkpoints)):
             db.executemany(
                 f"insert into {table} values (?, ?, ?)"
                 " on conflict do update set turn = excluded.turn",
                 [(notebook, name, at and row_of(db, at)) for name, at in names.items()],
             )
-        db.execute("update notebook set branch = ? where id = ?", (branches.current, notebook))
-        db.execute("delete from holder where kernel = ?", (kernel,))
-        db.execute(
-            "insert into holder values (?, ?, ?)"
-            " on conflict do update set kernel = excluded.kernel",
-            (notebook, branches.current, kernel),
-        )
+        if current is not None:
+            db.execute("update notebook set branch = ? where id = ?", (current, notebook))
 
 
-def hold(store: Database, notebook: int, branch: str, kernel: str) -> bool:
-    """Take a branch for this kernel, unless a running kernel holds it; return whether it did."""
+def hold(
+    store: Database, notebook: int, branch: str, kernel: str, ends: Mapping[str, str | None]
+) -> bool:
+    """Take a branch for this kernel in place of the one that it holds; return whether it did.
+
+    It does not if a running kernel holds the branch, or if the branch is recorded and does not end
+    where it does in `ends`.
+    """
     with store.write() as db:
-        row = db.execute(
-            "select kernel from holder where notebook = ? and branch = ?", (notebook, branch)
+        named = (notebook, branch)
+        held = db.execute(
+            "select kernel from holder where notebook = ? and branch = ?", named
         ).fetchone()
-        if row and row[0] != kernel and runs(row[0]):
+        if held and held[0] != kernel and runs(held[0]):
+            return False
+        end = db.execute(
+            "select t.node from branch b left join turn t on t.id = b.turn"
+            " where b.notebook = ? and b.name = ?",
+            named,
+        ).fetchone()
+        if end and (branch not in ends or ends[branch] != end[0]):
             return False
         db.execute("delete from holder where kernel = ?", (kernel,))
-        db.execute("insert or replace into holder values (?, ?, ?)", (notebook, branch, kernel))
+        db.execute("insert or replace into holder values (?, ?, ?)", (*named, kernel))
         return True
+
+
+def branches_of(store: Database, notebook: int) -> set[str]:
+    """Return the names of a notebook's branches."""
+    with store.read() as db:
+        rows = db.execute("select name from branch where notebook = ?", (notebook,))
+        return {name for (name,) in rows}
 
 
 def release(store: Database, kernel: str) -> None:
@@ -205,13 +226,13 @@ def spent(store: Database, notebook: int) -> tuple[int, float]:
 def join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) -> None:
     """Make a turn, and all that it follows, members of the notebook.
 
-    With `cell_id` `None`, a recorded cell is kept.
+    With `cell_id` `None`, or one that does not last, a recorded cell is kept.
     """
     db.execute(ANCESTORS, {"notebook": notebook, "turn": turn})
     db.execute(
         "insert into member values (?, ?, ?)"
         " on conflict do update set cell_id = coalesce(excluded.cell_id, cell_id)",
-        (notebook, turn, cell_id),
+        (notebook, turn, lasting(cell_id)),
     )
 
 

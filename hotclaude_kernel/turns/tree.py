@@ -6,15 +6,17 @@ A node holds the turn's place in the tree; the store holds the full prompt and a
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..claude.events import Usage
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 MAIN = "main"
 SNIPPET = 200  # how many characters of its prompt a node keeps
@@ -134,6 +136,11 @@ class Branches:
             return None
         return next((node for node in reversed(self.path) if node.cell_id == cell_id), None)
 
+    def named(self, node: Node, cell_id: str) -> Node:
+        """Give a turn of the path to a cell; return its node."""
+        self.nodes[node.id] = self.path[node.number - 1] = replace(node, cell_id=cell_id)
+        return self.nodes[node.id]
+
     def grow(self, node: Node) -> None:
         """Add a turn after the head and make it the head. It replaces a node of the same id."""
         self.nodes[node.id] = node
@@ -173,10 +180,14 @@ class Branches:
 
     def free_name(self, stem: str) -> str:
         """Return the first of `stem-1`, `stem-2`… that names no branch and no checkpoint."""
-        number = 1
-        while (name := f"{stem}-{number}") in self.branches or name in self.checkpoints:
-            number += 1
-        return name
+        return next(self.free_names(stem))
+
+    def free_names(self, stem: str) -> Iterator[str]:
+        """Yield all of `stem-1`, `stem-2`… that name no branch and no checkpoint."""
+        names = (f"{stem}-{number}" for number in count(1))
+        return (
+            name for name in names if name not in self.branches and name not in self.checkpoints
+        )
 
     def loose_ends(self) -> list[str]:
         """Return the ids of the turns that no turn follows and that are on no branch."""

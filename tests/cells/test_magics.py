@@ -70,7 +70,9 @@ class FakeConversation:
         self.branches = Branches()
         self.mode = "new_episodes"
         self.pool = SimpleNamespace(asleep=False, tally=Tally(), limits=Limits())
-        self.record = SimpleNamespace(store=SimpleNamespace(path="/data/store.db"))
+        self.record = SimpleNamespace(
+            path="/book.ipynb", store=SimpleNamespace(path="/data/store.db")
+        )
         self.use: Frame | None = {"totalTokens": 12_345, "maxTokens": 200_000, "percentage": 6}
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from ...errors import HotClaudeError, UsageError
 from ...page.words import counted, table
 from ...record.database import MEMORY
 from ...turns import budget
+from ...turns.cellids import lasting
 from .answer import DEFAULT, Answer, takes_nothing, where
 
 if TYPE_CHECKING:
@@ -191,10 +192,22 @@ def _place_row(conversation: Conversation) -> str:
     tree = conversation.branches
     others = len(tree.branches) - 1
     known = f"; {counted(others, 'other branch', 'other branches')}" if others else ""
+    known += _forgets(conversation)
     if tree.head and not conversation.turns:
         resumed = f"goes on after turn {tree.head.number}, from the record"
         return f"on branch {tree.current}, {resumed}{known}"
     return f"{where(conversation)}{known}"
+
+
+def _forgets(conversation: Conversation) -> str:
+    """Return what a restart forgets, empty if it forgets nothing."""
+    if conversation.record.path is not None:
+        return ""
+    if any(lasting(node.cell_id) for node in conversation.branches.path):
+        return (
+            "; path unknown: after a restart, run a cell that has a turn first, or it is forgotten"
+        )
+    return "; path unknown: a restart forgets it"
 
 
 def _record_row(conversation: Conversation) -> str:

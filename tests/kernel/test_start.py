@@ -70,8 +70,8 @@ LOADED = {
     "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
     "record.database", "record.notebook", "record.notebooks", "record.schema", "record.store",
     "record.transcripts",
-    "turns", "turns.budget", "turns.cellids", "turns.identity", "turns.outcome", "turns.prompt", "turns.settings",
-    "turns.tape", "turns.tree", "turns.turn",
+    "turns", "turns.budget", "turns.cellids", "turns.identity", "turns.outcome", "turns.prompt",
+    "turns.settings", "turns.tape", "turns.tree", "turns.turn",
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
 FIRST = {

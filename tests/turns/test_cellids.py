@@ -104,7 +104,7 @@ def tree(*prompts: str, at: int | None = None) -> Branches:
         made.grow(
             Node(id=str(number), parent=parent, number=number, prompt=prompt[:SNIPPET], status="ok")
         )
-    made.stand(str(at) if at else made.head and made.head.id)
+    made.stand(str(at or len(prompts)) if prompts else None)
     return made
 
 
@@ -121,7 +121,7 @@ class Page:
         cell_id = vscode("/p/nb.ipynb", cell)
         name, notice = self.passing.name(cell_id, self.client, prompt, self.branches)
         turn = self.branches.turn_of(name)
-        return turn and turn.number, notice
+        return turn.number if turn else None, notice
 
 
 SAME = "Cell ids do not last here, and {} this: the cell is taken for a new one, it follows turn {}"

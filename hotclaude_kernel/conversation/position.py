@@ -65,8 +65,10 @@ class Position:
         self._passing = cellids.Passing(self._full_prompt)
         self.changes: dict[str, Any] = {}  # the settings that cells have set
         self._attended: set[str] = set()  # the clients that have a page or a console
-        self._run_of: str | None = None  # the client whose run this is, `None` for the notebook's
-        self._before_run = (settings, self.new)
+        self._visitor = ""  # the client without a page that sent the last cell
+        self._in_run = False  # whether it is in a run of its own
+        # The notebook's settings, `touched`, `new` and `_goes_on`, while a visitor is there.
+        self._left: tuple[Settings, bool, bool, Node | None] = (settings, False, True, None)
 
     @property
     def branches(self) -> Branches:
@@ -100,26 +102,28 @@ class Position:
         if cell_id is not None or stdin:
             self._attended.add(client)
         if client in self._attended or self.record.path is None:
-            self._end_run()
+            self._see_off()
             self.recognise(cell_id)
-        elif not asks:
+            return
+        if client != self._visitor:
+            self._see_off()
             self.recognise(None)
-        elif client != self._run_of:
-            self._begin_run(client)
+            self._visitor = client
+            self._left = (self.settings, self.touched, self.new, self._goes_on)
+            self.touched, self.changes = False, {}
+        if asks and not self._in_run:
+            self._in_run = True
+            self.record.begin_run()
+            self._goes_on, self.new = None, True
+            self.settings = self._configured.changed(**self.changes)
 
-    def _begin_run(self, client: str) -> None:
-        if self._run_of is None:
-            self._before_run = (self.settings, self.new)
-        self._run_of = client
-        self.record.begin_run()
-        self._goes_on, self.new = None, True
-        self.settings = self._configured.changed(**self.changes)
-
-    def _end_run(self) -> None:
-        if self._run_of is not None:
-            self._run_of = None
+    def _see_off(self) -> None:
+        """Return to the notebook's place from that of a client without a page."""
+        if self._in_run:
             self.record.end_run()
-            self.settings, self.new = self._before_run
+        if self._visitor:
+            self.settings, self.touched, self.new, self._goes_on = self._left
+        self._visitor, self._in_run = "", False
 
     def cell_of(self, cell_id: str | None, client: str, prompt: str) -> str | None:
         """Return the cell that a client sends a prompt from.

@@ -118,9 +118,9 @@ class Record:
         record goes on with the right one. Only the first call with an id looks: a request without
         one (of a console) tells nothing of the notebook.
         """
+        store, notebook = self._open()
         if self._recognised or cell_id is None:
             return False
-        store, notebook = self._open()
         self._recognised = True
         if cellids.lasting(cell_id) is None:
             self.ids_last = False

@@ -21,7 +21,7 @@ from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.pool.warm import Limits, Tally
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
-from hotclaude_kernel.turns.tree import Branches
+from hotclaude_kernel.turns.tree import Branches, Node
 from hotclaude_kernel.turns.turn import Clock, Turn
 
 if TYPE_CHECKING:
@@ -400,6 +400,18 @@ class TestReports:
         assert "<table" in markdown.render(report)
         cells = [line.strip("| ").split(" | ") for line in report.splitlines()[2:]]
         return dict(cells)
+
+    async def test_status_says_what_a_restart_forgets(self, conversation: FakeConversation) -> None:
+        at = "on branch main, before the first turn"
+        assert (await self.rows(conversation))["stands"] == at
+        conversation.record.path = None
+        assert (await self.rows(conversation))[
+            "stands"
+        ] == f"{at}; path unknown: a restart forgets it"
+        for cell, kept in (("passing:1", ""), ("abc", "run a cell that has a turn first")):
+            node = Node(id=cell, parent=None, number=1, prompt="", status="ok", cell_id=cell)
+            conversation.branches = Branches([node], branches={"main": cell})
+            assert kept in (await self.rows(conversation))["stands"]
 
     async def test_status_before_the_first_turn(self, conversation: FakeConversation) -> None:
         rows = await self.rows(conversation)

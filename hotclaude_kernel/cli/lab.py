@@ -90,6 +90,8 @@ def demo_env(url: str, config_dir: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "demo",
         "ANTHROPIC_BASE_URL": url,
         "CLAUDE_CONFIG_DIR": config_dir,
+        # The server has another port each time, and is the same endpoint.
+        "HOTCLAUDE_ENDPOINT": "demo",
         # The user's record must not hold these answers, else the same prompts would replay them.
         "HOTCLAUDE_STORE": str(Path(config_dir, "hotclaude", "store.db")),
         "JUPYTER_CONFIG_PATH": config_dir,

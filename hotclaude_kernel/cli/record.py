@@ -18,8 +18,10 @@ from ..notebooks.file import read_notebook, write, write_notebook
 from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
 from ..page.text import visible, without_ansi
 from ..record import garbage, queries
+from ..record.answers import Scope
 from ..record.cassettes import archive, cassette, leaks, places
 from ..record.resume import store_path
+from ..record.scope import saved_nodes
 from ..record.store import Store
 from ..record.verify import store_faults
 
@@ -192,7 +194,9 @@ def _verdict(faults: Iterable[str], sound: str) -> int:
 def _sources(options: argparse.Namespace, notebook: Path) -> Iterator[Sources]:
     texts = [cassette.text_of(path) for path in places.found(str(notebook))]
     with closing(existing(options.store or store_path())) as store:
-        yield Sources(store, taped(texts))
+        row = queries.row_at(store, _paths(notebook)) or 0
+        scope = Scope(notebook=row, shown=saved_nodes([str(notebook)]))
+        yield Sources(store, taped(texts), scope)
 
 
 def _recorded(options: argparse.Namespace) -> Store:

@@ -23,6 +23,7 @@ from ..turns import budget
 from ..turns.turn import Turn
 from . import settings
 from .live import Live, dollars
+from .lookup import Lookup
 from .position import Position
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ..turns.tree import Branches
     from .live import Permit
     from .position import Asking
-    from .replay import Replay
+    from .replay import Decision, Replay
 
 KEPT_TURNS = 30  # how many turns keep their events in memory; the record has those of all
 
@@ -64,8 +65,9 @@ class Conversation:
         limits: Limits | None = None,
         rerun: str = "fork",
         mode: str = "new_episodes",
+        scope: str | None = None,
     ) -> None:
-        self.record = Record(notebook, store=store)
+        self.record = Record(notebook, store=store, scope=scope)
         self.position = Position(self.record, settings, rerun=rerun)
         self.pool = Pool(self.record, binary=binary, limits=limits, prespawned=prespawned)
         self.turns: list[Turn] = []
@@ -81,6 +83,7 @@ class Conversation:
         self._asking: Live | Replay | None = None
         self._met: Warm | None = None  # the process that was leased last
         self._lost: Turn | None = None  # a turn whose process ended during it, still to be told
+        self._lookup = Lookup(self.record)
 
     @property
     def branches(self) -> Branches:
@@ -118,10 +121,12 @@ class Conversation:
         """
         self.recognise(prompt.cell_id)
         asking = self.position.asked(prompt)
-        node = self._recorded(prompt, asking, again=again)
-        if node is not None:
+        decision = await self._lookup.decide(prompt, asking, mode=self.mode, again=again)
+        if decision.replay is not None:
             placed(False)
-            return await self._replay(prompt, asking, node, show)
+            return await self._replay(prompt, asking, decision, show)
+        for reason in decision.because:
+            self.position.notice(f"Asked again: {reason}")
         self._guard(prompt, asking)
         self.position.rewind(prompt.cell_id)
         self.position.say_goes_on()
@@ -132,6 +137,7 @@ class Conversation:
         self, prompt: Prompt, asking: Asking, show: Callable[[Event], None]
     ) -> Turn:
         turn = self._new_turn(prompt, asking)
+        turn.conditions = await self._lookup.pulled_in(turn)
         self.pool.home = self.place
         live = self._asking = Live(
             self.pool,
@@ -140,6 +146,7 @@ class Conversation:
             self._noting(show),
             permit=self.permit,
             met=self._meet,
+            ended=self._lookup.note_changes,
             stall_timeout_s=self.stall_timeout_s,
         )
         try:
@@ -197,29 +204,16 @@ class Conversation:
 
     # --- replaying -------------------------------------------------------------------------------
 
-    def _recorded(self, prompt: Prompt, asking: Asking, *, again: bool) -> str | None:
-        """Return the node of the turn to replay for a prompt, `None` if the prompt is to be asked.
-
-        Raises `ReplayMiss` if no turn is recorded and the mode forbids asking.
-        """
-        if self.mode in ("off", "all") or (again and self.mode != "none"):
-            return None
-        found = self.record.find(asking.key.turn)
-        if found is None and (self.mode == "none" or (self.mode == "once" and self.record.kept)):
-            from . import misses  # imported here because only a miss needs it
-
-            before, asked = asking.before, asking.settings
-            raise misses.explained(self.record, before, prompt, asked, mode=self.mode)
-        return found
-
     async def _replay(
-        self, prompt: Prompt, asking: Asking, node: str, show: Callable[[Event], None]
+        self, prompt: Prompt, asking: Asking, decision: Decision, show: Callable[[Event], None]
     ) -> Turn:
         """Show a recorded turn as a live one is shown, and make it the head."""
         from .replay import Replay  # imported here because only a replayed turn needs it
 
-        of = self.record.recorded(node, prompt.cell_id)
+        assert decision.replay is not None
+        of = self.record.recorded(decision.replay.node, prompt.cell_id)
         turn = self._new_turn(prompt, asking, replayed=True)
+        turn.absent = decision.absent
         turn.priced = of.priced
         replay = self._asking = Replay(turn, of, show, paced=self.pace == "recorded")
         try:
@@ -230,7 +224,7 @@ class Conversation:
         for event in turn.events:
             self._note(event)
         self.branches.stand(asking.before.id if asking.before else None)
-        self.record.join(of.node)
+        self.record.join(of.node, origin=decision.replay.origin)
         self.position.new = False
         return turn
 

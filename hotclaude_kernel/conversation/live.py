@@ -39,8 +39,9 @@ class Live:
     """One turn that is asked at a place; `show` is called with each of its events.
 
     `permit` answers permission requests; without it all are denied. `met` is called with the leased
-    process before the prompt is sent. `stall_timeout_s` is how many seconds the API may be silent
-    while it owes an answer.
+    process before the prompt is sent. `ended` is awaited when the turn has ended, before its
+    recorded form is made and the process is free again. `stall_timeout_s` is how many seconds the
+    API may be silent while it owes an answer.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Live:
         *,
         permit: Permit | None = None,
         met: Callable[[Warm], None] = lambda warm: None,
+        ended: Callable[[Turn], Awaitable[None]] | None = None,
         stall_timeout_s: float = 60.0,
     ) -> None:
         self.turn = turn
@@ -60,6 +62,7 @@ class Live:
         self._show = show
         self._permit = permit
         self._met = met
+        self._ended = ended
         self._stall_timeout_s = stall_timeout_s
         self._warm: Warm | None = None
         self._asked_to_stop = False
@@ -82,6 +85,8 @@ class Live:
             self._begin(warm, ready=ready, waited_s=time.monotonic() - began)
             try:
                 end = await self._run(warm)
+                if self._ended is not None:
+                    await self._ended(self.turn)
             except asyncio.CancelledError:
                 self._settle(warm, None)
                 raise

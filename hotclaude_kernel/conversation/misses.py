@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
     from ..turns.tree import Node
+    from .position import Asking
 
 FIX = (
     "To ask it, write `%record new_episodes` above the prompt, "
@@ -24,10 +25,15 @@ MOST_LINES = 40
 
 
 def explained(
-    record: Record, before: Node | None, prompt: Prompt, settings: Settings, *, mode: str
+    record: Record, asking: Asking, prompt: Prompt, *, mode: str, because: Sequence[str] = ()
 ) -> ReplayMiss:
-    """Return the error for a prompt that is not recorded; its details show the differences."""
-    why, details = _why(record, before, prompt, settings)
+    """Return the error for a prompt that is not recorded; its details show the differences.
+
+    `because` tells why turns that are recorded for it don't hold.
+    """
+    why, details = "; ".join(because), list[str]()
+    if not because:
+        why, details = _why(record, asking.before, prompt, asking.settings)
     return ReplayMiss(
         f"This turn is not in the record ({why}), and with `{mode}` nothing is asked",
         hint=FIX,
@@ -38,11 +44,12 @@ def explained(
 def _why(
     record: Record, before: Node | None, prompt: Prompt, settings: Settings
 ) -> tuple[str, list[str]]:
-    beside = record.store.asked_after(before.id if before else None)
+    searched = record.searched
+    beside = record.store.asked_after(before.id if before else None, searched)
     if beside:
         then, under = max(beside, key=lambda asked: _likeness(asked[0], asked[1], prompt, settings))
         return _differing(then, under, prompt, settings)
-    same = record.store.asked(prompt.text)
+    same = record.store.asked(prompt.text, searched)
     if same:
         mine = [node.prompt for node in record.branches.path_to(before.id)] if before else []
         return _earlier(mine, record.store.prompts_before(same[-1]))

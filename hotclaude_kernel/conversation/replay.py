@@ -1,4 +1,7 @@
-"""Replay one recorded turn: its events at once, or at the pace at which its text came."""
+"""Decide whether a question is answered from the record, and replay the recorded turn.
+
+A turn is replayed with its events at once, or at the pace at which its text came.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from ..claude.events import Delta, Result
 from ..claude.parsing import parse
 from ..turns.outcome import outcome
@@ -14,10 +19,11 @@ from ..turns.tape import lines
 from ..turns.turn import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from ..claude.events import Event
     from ..claude.frames import Frame
+    from ..turns.conditions import Candidate, Conditions
     from ..turns.turn import Recorded, Turn
 
 log = logging.getLogger(__name__)
@@ -29,6 +35,81 @@ ABORTED = Result(
     terminal_reason="aborted_streaming",
     text="",
 )
+
+
+# --- whether -----------------------------------------------------------------------------------
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to do with a question: replay a turn, ask, or neither.
+
+    `replay` is the turn to replay, `None` if there is none. `refused` says that nothing may be
+    asked either. `because` tells why the recorded turns don't answer, one sentence each. `absent`
+    are files of the replayed turn's prompt that don't exist here, so they could not be compared.
+    """
+
+    replay: Candidate | None = None
+    refused: bool = False
+    because: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+ASK = Decision()
+
+
+def decide(
+    candidates: Iterable[Candidate], now: Conditions, *, mode: str, again: bool, kept: bool
+) -> Decision:
+    """Decide about a question whose recorded answers are `candidates`, the best first.
+
+    `now` has the present content of all files of the candidates, and the present endpoint. `again`
+    says that the user wants another answer. `kept` says that the notebook has a record already.
+    """
+    if mode in ("off", "all") or (again and mode != "none"):
+        return ASK
+    because = []
+    for candidate in candidates:
+        differing = _differing(candidate, now)
+        if not differing:
+            return Decision(replay=candidate, absent=_absent(candidate, now))
+        because += differing
+    refused = mode == "none" or (mode == "once" and kept)
+    return Decision(refused=refused, because=tuple(dict.fromkeys(because)))
+
+
+def _differing(candidate: Candidate, now: Conditions) -> list[str]:
+    """Return the reasons why a recorded turn is no answer to the present question."""
+    then = candidate.conditions
+    said = [
+        f"{path} has changed since"
+        for path, content in then.files.items()
+        if _changed(content, now.files.get(path), candidate.later.get(path, frozenset()))
+    ]
+    if candidate.source != "cassette" and _elsewhere(then.endpoint, now.endpoint):
+        said.append(f"it was answered by {then.endpoint}, and this kernel asks {now.endpoint}")
+    return said
+
+
+def _changed(then: str | None, now: str | None, later: frozenset[str | None]) -> bool:
+    """Return whether a file has content that neither the question nor the notebook gave it."""
+    return now is not None and now != then and now not in later
+
+
+def _elsewhere(then: str | None, now: str | None) -> bool:
+    return then is not None and now is not None and then != now
+
+
+def _absent(candidate: Candidate, now: Conditions) -> tuple[str, ...]:
+    return tuple(
+        path
+        for path, then in candidate.conditions.files.items()
+        if then is not None
+        and now.files.get(path) is None
+        and None not in candidate.later.get(path, frozenset())
+    )
+
+
+# --- how ---------------------------------------------------------------------------------------
 
 
 class Replay:

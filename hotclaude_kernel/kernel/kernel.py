@@ -15,7 +15,7 @@ from ..turns import cellids
 from ..turns.settings import RESTRICTED_LOCKS
 from .output import CellOutput
 from .preload import preload
-from .startup import NOTEBOOK_ENV
+from .startup import NOTEBOOK_ENV, SCOPE_ENV
 from .traits import ConfiguredKernel
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class HotClaudeKernel(ConfiguredKernel):
             store=self.store,
             limits=self.limits(),
             rerun=self.rerun,
+            scope=os.environ.get(SCOPE_ENV),
         )
         if self.restricted:
             self.conversation.position.locked = RESTRICTED_LOCKS

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "hotclaude_config"
 NOTEBOOK_ENV = "JPY_SESSION_NAME"  # Jupyter Server sets it to the notebook's path
+SCOPE_ENV = "HOTCLAUDE_SCOPE"  # the path of the notebook whose answers replay in a headless run
 MODEL_ENV = "ANTHROPIC_MODEL"  # the model of new conversations
 CHANNELS = ("shell", "iopub", "control", "stdin")  # without the heartbeat, which binds by itself
 BACKLOG = 100

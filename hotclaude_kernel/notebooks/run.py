@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..cells import parameters
 from ..conversation.modes import MODES, PACES
 from ..errors import HotClaudeError, UsageError
-from ..kernel.startup import NOTEBOOK_ENV
+from ..kernel.startup import NOTEBOOK_ENV, SCOPE_ENV
 from ..page.words import listed
 from .file import KERNEL, runnable, write
 
@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
         nb=nb,
         output=Path(options.output) if options.output else path.with_name(f"{path.stem}-run.ipynb"),
         folder=path.resolve().parent,
-        env=environment(os.environ, record=options.record, pace=options.pace),
+        env=environment(os.environ, record=options.record, pace=options.pace)
+        | {SCOPE_ENV: str(path.resolve())},
         arguments=kernel_arguments(options.set),
         timeout_s=options.timeout,
         progress=not options.no_progress,

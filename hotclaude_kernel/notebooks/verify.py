@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..page.notebook import NotebookPage
+from ..record.answers import Scope, candidates
 from ..record.cassettes import cassette
 from ..record.database import MEMORY
 from ..record.store import Store
@@ -34,10 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Sources:
-    """The record and the cassettes of a notebook: `taped` has the cassettes' turns by node id."""
+    """The record and the cassettes of a notebook: `taped` has the cassettes' turns by node id.
+
+    `scope` is where the notebook's answers may come from in the record.
+    """
 
     store: Store
     taped: dict[str, Recorded] = field(default_factory=dict)
+    scope: Scope = field(default_factory=lambda: Scope(notebook=0))
 
     def turn(self, node: str) -> Recorded | None:
         """Return the turn of a node id, from the record if it is there, else from a cassette."""
@@ -46,9 +51,8 @@ class Sources:
 
     def replayed(self, key: str) -> str | None:
         """Return the id of the node that replays for a key, `None` if the key is not recorded."""
-        found = self.store.find(key)
-        if found is not None:
-            return found
+        if found := candidates(self.store, key, self.scope):
+            return found[0].node
         taped = (turn.node for turn in self.taped.values() if turn.replays)
         return next((n.id for n in taped if n.key == key and n.status == "ok"), None)
 

@@ -26,7 +26,7 @@ UNHELD = """
         select turn from branch where turn is not null
         union select turn from checkpoint
         union select turn from member
-        union select turn from head
+        union select turn from answer
         union select t.parent from turn t join held on t.id = held.id where t.parent is not null
     )
     select id from turn where id not in (select id from held)
@@ -40,9 +40,10 @@ USED = """
 
 
 def forget_unheld(store: Database, *, dry_run: bool = False) -> Freed:
-    """Delete the turns that no branch, checkpoint, notebook or key holds, and blobs of no turn.
+    """Delete the turns that no branch, checkpoint or notebook holds, and the blobs of no turn.
 
-    A turn that a held one follows is held too. With `dry_run` nothing is deleted.
+    A cassette that was loaded counts as a notebook. A turn that a held one follows is held too.
+    With `dry_run` nothing is deleted.
     """
     with store.write() as db:
         db.execute("drop table if exists unheld")
@@ -62,8 +63,6 @@ def _forget(db: sqlite3.Connection) -> Freed:
     unused = f"from blob where digest not in ({USED})"
     (size,) = db.execute(f"select coalesce(sum(length(data)), 0) {unused}").fetchone()
     blobs = db.execute(f"delete {unused}").rowcount
-    if turns:
-        db.execute("delete from cassette")  # so that a cassette with deleted turns is loaded again
     return Freed(turns=turns, blobs=blobs, size_bytes=size)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,50 +18,60 @@ from ..errors import StoreError
 from ..turns import cellids
 from ..turns.budget import Cost
 from ..turns.turn import Recorded
-from . import notebooks, transcripts
+from . import answers, notebooks, transcripts
+from .answers import Scope
+from .claim import Claim
 from .database import MEMORY
 from .resume import store_path
 from .store import Store
 
 if TYPE_CHECKING:
     from ..claude.events import Usage
+    from ..turns.conditions import Candidate
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
     from .notebooks import Notebook
 
 UNRECORDED = "This turn is not recorded"
-GUEST = "Another kernel has this notebook's branch {} open: this one goes on as branch {}"
+
+
+class _Joined(NamedTuple):
+    """A recorded turn that joins the notebook, with the notebook whose conditions it has."""
+
+    node: Node
+    origin: int | None
 
 
 class Record:
     """The record of one notebook, opened at the first use.
 
-    `path` is the notebook's, `None` if unknown. `store` is the record's file, by default the
-    user's. If the file can't be used, all turns are kept in memory, and a notice says so once.
+    `path` is the notebook's, `None` if unknown. `scope` is the path of the notebook whose answers
+    replay, by default this one: a headless run has its notebook's answers, but not its place.
+    `store` is the record's file, by default the user's. If the file can't be used, all turns are
+    kept in memory, and a notice says so once.
     """
 
-    def __init__(self, path: str | None = None, *, store: str = "") -> None:
+    def __init__(
+        self, path: str | None = None, *, store: str = "", scope: str | None = None
+    ) -> None:
         self.path = path
+        self._scope_path = scope or path
         self.file = store or store_path()
         self.kernel = this_kernel()
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
         self._notices: list[str] = []
         # What is still to be written, by its branch: turns, and recorded ones that joined.
-        self._pending: list[tuple[str, Recorded | Node]] = []
+        self._pending: list[tuple[str, Recorded | _Joined]] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
-        self._sought = False  # whether the cassettes were looked for
+        self._scope: Scope | None = None  # where answers come from, once it was looked for
         self._recognised = False  # whether the first cell's id was compared with the record
         self.ids_last = True  # whether the notebook file keeps the ids of its cells
-        # A guest leaves the notebook's place, its current branch, to another kernel or client.
-        self._guest = False
-        self._held: str | None = None  # the branch that this kernel holds
-        # The branch that `begin_run` has left; whether as a guest, and what was held.
-        self._home: tuple[str, bool, str | None] | None = None
-        self._ends: dict[str, str | None] = {}  # the ends of branches, as recorded
-        self._marks: dict[str, str] = {}  # the checkpoints, as recorded
+        self._in_run = False  # whether `begin_run` has left the notebook's place
         self._opened: tuple[Store, Notebook] | None = None
+        self._claim: Claim  # made when the notebook is opened
         self._settings: dict[str, Settings] = {}
+        self._scope_row: int | None = None
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -76,40 +86,47 @@ class Record:
         return self._open()[1].id
 
     @property
+    def scope(self) -> int:
+        """The row of the notebook whose answers replay."""
+        if self._scope_row is None:
+            own = self._scope_path == self.path
+            there = None if own else notebooks.notebook_at(self.store, self._scope_path)
+            self._scope_row = there.id if there else self.notebook
+        return self._scope_row
+
+    @property
     def branches(self) -> Branches:
         """The notebook's tree."""
         return self._open()[1].branches
 
     def take_notices(self) -> list[str]:
         """Return the record's notices to the user, and forget them."""
-        notices, self._notices = self._notices, []
+        greeting = self._claim.take_greeting() if self._opened else []
+        notices, self._notices = [*greeting, *self._notices], []
         return notices
 
     def _open(self) -> tuple[Store, Notebook]:
         if self._opened is None:
             try:
                 store = Store(self.file)
-                self._take(store, notebooks.notebook_at(store, self.path))
+                self._take(store, _at(store, self.path))
             except StoreError as error:
                 self._notices.append(f"{error.message}. {error.hint}")
                 store = Store(MEMORY)
-                self._take(store, notebooks.notebook_at(store, self.path))
+                self._take(store, _at(store, self.path))
         assert self._opened is not None
         return self._opened
 
     def _take(self, store: Store, notebook: Notebook) -> None:
         """Go on with a notebook; as a guest if another kernel holds its current branch."""
         self._opened = (store, notebook)
+        self._scope = self._scope_row = None
         branches = notebook.branches
         self.resumed = branches.head
         self.kept = bool(branches.nodes)
-        self._ends, self._marks = dict(branches.branches), dict(branches.checkpoints)
-        here = branches.current
-        self._guest = not notebooks.hold(store, notebook.id, here, self.kernel, self._ends)
-        self._held = None if self._guest else here
-        if self._guest:
-            branches.fork(branches.free_name(_stem(here)))
-            self._notices.append(GUEST.format(here, branches.current))
+        self._claim = Claim(
+            store, notebook, self.kernel, lambda notice: self._notices.append(notice)
+        )
 
     def recognise(self, cell_id: str | None) -> bool:
         """Find the notebook by the id of its first cell; return whether the path was misleading.
@@ -151,8 +168,10 @@ class Record:
         known = self.path is not None and cellids.is_file(self.path)
         if path is None or known or self.branches.nodes or not cellids.is_file(path):
             return False
+        if self._scope_path == self.path:
+            self._scope_path = path
         self.path = path
-        self._take(store, notebooks.notebook_at(store, path))
+        self._take(store, _at(store, path))
         return True
 
     def _begin_anew(self, store: Store, path: str) -> None:
@@ -161,7 +180,7 @@ class Record:
         self._notices.append(
             "Another notebook lay here before: this one begins a conversation of its own"
         )
-        self._take(store, notebooks.notebook_at(store, path))
+        self._take(store, _at(store, path))
 
     def _go_on_with(self, store: Store, ours: Notebook, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
@@ -173,9 +192,9 @@ class Record:
             return
         branches = known.branches
         self._opened = (store, replace(ours, branches=branches))
-        self._ends, self._marks = dict(ours.branches.branches), dict(ours.branches.checkpoints)
+        self._claim.copy_of(branches)
         self.resumed = branches.head
-        notebooks.copy_members(store, ours.id, branches)
+        notebooks.copy_members(store, ours.id, known.id, branches)
         self.write()
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
@@ -185,28 +204,20 @@ class Record:
     def begin_run(self) -> None:
         """Go on at the start, as a guest: the notebook keeps its place for `end_run`."""
         self.end_run()
-        branches = self.branches
-        self._home = (branches.current, self._guest, self._held)
-        self._guest, self._held, self.resumed = True, None, None
-        branches.fork(branches.free_name(_stem(branches.current)))
-        branches.stand(None)
-        # A run shows no notice of its place: it would differ from the same run elsewhere.
-        guest = GUEST.partition("{}")[0]
-        self._notices = [notice for notice in self._notices if not notice.startswith(guest)]
+        self._open()
+        self._claim.begin_run()
+        self._in_run, self.resumed = True, None
 
     def end_run(self) -> None:
         """Return to the notebook's place, if `begin_run` has left it."""
-        if self._home is None:
+        if not self._in_run:
             return
-        run, (here, guest, held) = self.branches.current, self._home
+        run = self.branches.current
         if self._waits:  # the run only replayed: nothing of it is kept
             self._pending = [(name, turn) for name, turn in self._pending if name != run]
         self.write()
-        self.branches.checkout(here)
-        if run not in self._ends:
-            del self.branches.branches[run]
-        self._home, self._guest = None, guest
-        self._held = None if run in self._ends else held
+        self._claim.end_run()
+        self._in_run = False
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -224,10 +235,8 @@ class Record:
                 self._private[node.id] = turn
             self.branches.grow(replace(known or node, cell_id=node.cell_id))
             return
-        known = self._the_same(node)
-        if known is not None:
-            self.join(replace(known, cell_id=node.cell_id or known.cell_id))
-            return
+        if known := self._the_same(node):
+            node = replace(known, cell_id=node.cell_id or known.cell_id)
         self._private.pop(node.id, None)
         self._pending.append((self.branches.current, turn))
         try:
@@ -253,15 +262,25 @@ class Record:
         uuid = ""
         if self._waits:
             return uuid
-        self._settle()
+        old = self.branches.current
+        self._claim.settle()
+        new = self.branches.current
+        self._pending = [(new if name == old else name, turn) for name, turn in self._pending]
         while self._pending:
             branch, turn = self._pending[0]
-            if isinstance(turn, Recorded):
-                uuid = self.store.save(self.notebook, turn, branch=branch)
-                self._ends[branch] = turn.node.id
-            else:
-                self.store.join(self.notebook, turn.id, turn.cell_id, branch=branch)
-                self._ends[branch] = turn.id
+            match turn:
+                case Recorded(node=node):
+                    uuid = self.store.save(self.notebook, turn, branch=branch, scope=self.scope)
+                case _Joined(node, origin):
+                    self.store.join(
+                        self.notebook,
+                        node.id,
+                        node.cell_id,
+                        branch=branch,
+                        scope=self.scope,
+                        origin=origin,
+                    )
+            self._claim.ended(branch, node.id)
             self._pending.pop(0)
         return uuid
 
@@ -269,35 +288,18 @@ class Record:
     def _waits(self) -> bool:
         """Whether a guest has no turn of its own yet: until then nothing of it is written."""
         own = any(isinstance(turn, Recorded) for _, turn in self._pending)
-        return self._guest and self._held is None and not own
+        return self._claim.new_guest and not own
 
-    def _settle(self) -> None:
-        """Hold the current branch, or a new one if it is another kernel's or has moved."""
-        tree = self.branches
-        here = tree.current
-        if here == self._held:
-            return
-        if not self._hold(here):
-            tree.fork(next(name for name in tree.free_names(_stem(here)) if self._hold(name)))
-            if here in self._ends:
-                tree.branches[here] = self._ends[here]
-            else:
-                del tree.branches[here]
-            self._pending = [(tree.current if b == here else b, turn) for b, turn in self._pending]
-            if self._home is None:
-                self._notices.append(GUEST.format(here, tree.current))
-        self._held = tree.current
+    def join(self, node: Node, *, origin: int | None = None) -> None:
+        """Make a recorded turn the head, and a member of this notebook.
 
-    def _hold(self, branch: str) -> bool:
-        return notebooks.hold(self.store, self.notebook, branch, self.kernel, self._ends)
-
-    def join(self, node: Node) -> None:
-        """Make a recorded turn the head, and a member of this notebook."""
+        It keeps the conditions that it has in the notebook `origin`.
+        """
         self.branches.grow(node)
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        self._pending.append((self.branches.current, node))
+        self._pending.append((self.branches.current, _Joined(node, origin)))
         try:
             self._write_pending()
         except StoreError as error:
@@ -309,27 +311,11 @@ class Record:
             return
         try:
             self._write_pending()
-            self._rename_taken()
+            self._claim.rename_taken()
             kept = self.branches.nodes.keys() - self._private.keys()
-            tree = self.branches.only(kept) if self._private else self.branches
-            ends = dict(tree.branches.items() - self._ends.items())
-            marks = dict(tree.checkpoints.items() - self._marks.items())
-            current = None if self._guest else tree.current
-            notebooks.write_branches(self.store, self.notebook, ends, marks, current=current)
-            self._ends |= ends
-            self._marks |= marks
+            self._claim.write(self.branches.only(kept) if self._private else self.branches)
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
-
-    def _rename_taken(self) -> None:
-        """Give the new branches whose names another kernel has taken meanwhile other names."""
-        tree = self.branches
-        if new := tree.branches.keys() - self._ends.keys():
-            taken = notebooks.branches_of(self.store, self.notebook)
-            for name in sorted(new & taken):
-                other = next(n for n in tree.free_names(_stem(name)) if n not in taken)
-                tree.branches[other] = tree.branches.pop(name)
-                self._notices.append(f"Another kernel has a branch {name}: it is {other} here")
 
     def spend(self, usage: Usage) -> None:
         """Record the usage of a turn."""
@@ -378,32 +364,35 @@ class Record:
         known = self.branches.nodes.get(node) or turn.node
         return replace(turn, node=replace(known, cell_id=cell_id or known.cell_id))
 
-    def find(self, key: str) -> str | None:
-        """Return the node that replays for a key, `None` if none is recorded.
+    def candidates(self, key: str, *, widely: bool = False) -> list[Candidate]:
+        """Return the turns that answer a key, the preferred first.
 
-        The first key that is not in the record makes it load the notebook's cassette.
+        They are the notebook's own; with `widely`, also those of the rest of its scope. Then its
+        cassettes and its file are read, once.
         """
-        found = self.store.find(key)
-        if found is None and not self._sought:
-            self._sought = True
-            self._load_cassettes()
-            found = self.store.find(key)
-        return found
+        return answers.candidates(self.store, key, self._whole_scope() if widely else self._own())
 
-    def _load_cassettes(self) -> None:
-        from .cassettes import places
+    def _own(self) -> Scope:
+        return self._scope or Scope(notebook=self.scope)
 
-        paths = places.found(self.path)
-        # Without a path, `found` returns all cassettes here: they may be of other notebooks.
-        self.kept |= bool(paths) and self.path is not None
-        for path in paths:
-            from .cassettes import cassette  # takes 4 ms, and most notebooks have none
+    def _whole_scope(self) -> Scope:
+        if self._scope is None:
+            from .scope import widened  # imported here because the start of a kernel needs it not
 
-            try:
-                cassette.load(self.store, cassette.text_of(path))
-            except StoreError as error:
-                hint = f". {error.hint}" if error.hint else ""
-                self._notices.append(f"{path.name} was not loaded: {error.message}{hint}")
+            self._scope = widened(self.store, self.scope, self._scope_path, self._notices.append)
+            known = self._scope_path is not None  # else the cassettes may be other notebooks'
+            self.kept |= known and bool(self._scope.cassettes)
+            self.kept |= answers.has_answers(self.store, [self.scope])
+        return self._scope
+
+    @property
+    def searched(self) -> list[int]:
+        """The rows of the notebooks and cassettes that `candidates` looks in."""
+        return self._whole_scope().notebooks
+
+    def watched(self) -> list[str]:
+        """Return the paths of the files that the notebook's prompts have pulled in."""
+        return answers.watched(self.store, self.scope)
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings of a turn. Raises `StoreError` if they are not recorded."""
@@ -436,7 +425,10 @@ class Record:
         store.close()
 
 
-def _stem(branch: str) -> str:
-    """Return the name whose free variants are tried in place of a branch: `main` for `main-1`."""
-    stem, _, number = branch.rpartition("-")
-    return stem if number.isdecimal() else branch
+def _at(store: Store, path: str | None) -> Notebook:
+    """Return the notebook at a path; one without a path belongs to the working directory."""
+    if path is not None:
+        return notebooks.notebook_at(store, path)
+    from .scope import working_folder
+
+    return notebooks.notebook_at(store, None, folder=working_folder())

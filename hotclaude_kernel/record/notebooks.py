@@ -14,6 +14,7 @@ from ..claude.processes import runs
 from ..errors import StoreError
 from ..turns.cellids import lasting
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
+from .answers import copy_answers
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,8 +66,11 @@ class Notebook(Struct, frozen=True, kw_only=True):
     holders: dict[str, str] = field(default_factory=dict)
 
 
-def notebook_at(store: Database, path: str | None) -> Notebook:
-    """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`."""
+def notebook_at(store: Database, path: str | None, *, folder: str | None = None) -> Notebook:
+    """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`.
+
+    A notebook without a path runs in `folder`; `None` if that is unknown.
+    """
     with store.write() as db:
         if path is not None:
             db.execute(
@@ -75,7 +79,8 @@ def notebook_at(store: Database, path: str | None) -> Notebook:
             )
             (at,) = db.execute("select id from notebook where path = ?", (path,)).fetchone()
         else:
-            at = db.execute("insert into notebook (branch) values (?)", (MAIN,)).lastrowid
+            values = (MAIN, folder)
+            at = db.execute("insert into notebook (branch, folder) values (?, ?)", values).lastrowid
         _fill_holes(db, int(at))
         return _load(db, int(at))
 
@@ -135,9 +140,10 @@ def move(store: Database, notebook: int, path: str | None) -> None:
         db.execute("update notebook set path = ? where id = ?", (path, notebook))
 
 
-def copy_members(store: Database, notebook: int, branches: Branches) -> None:
-    """Make all turns in `branches`, the tree of another notebook, members of this one too."""
+def copy_members(store: Database, notebook: int, origin: int, branches: Branches) -> None:
+    """Make all turns and answers of another notebook, whose tree is `branches`, this one's too."""
     with store.write() as db:
+        copy_answers(db, notebook, origin)
         db.executemany(
             "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
             [(notebook, lasting(node.cell_id), node.id) for node in branches.nodes.values()],

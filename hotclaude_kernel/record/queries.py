@@ -24,17 +24,17 @@ def all_turns(store: Database) -> list[str]:
 
 
 def turns_named(store: Database, prefix: str) -> list[str]:
-    """Return the nodes that begin with `prefix`; if none, those that replay for such a key.
+    """Return the nodes that begin with `prefix`; if none, those that answer such a key.
 
     At most 20 are returned.
     """
     nodes = "select node from turn where substr(node, 1, length(:prefix)) = :prefix order by id"
-    heads = (
-        "select t.node from head h join turn t on t.id = h.turn"
-        " where substr(h.key, 1, length(:prefix)) = :prefix order by t.id"
+    keys = (
+        "select distinct t.node from answer a join turn t on t.id = a.turn"
+        " where substr(a.key, 1, length(:prefix)) = :prefix order by t.id"
     )
     with store.read() as db:
-        for query in (nodes, heads):
+        for query in (nodes, keys):
             rows = db.execute(f"{query} limit 20", {"prefix": prefix})
             if found := [node for (node,) in rows]:
                 return found
@@ -61,6 +61,14 @@ def stand_of(store: Database, paths: Iterable[str]) -> Stand | None:
     with store.read() as db:
         row = db.execute(STAND, (json.dumps(list(paths)),)).fetchone()
     return Stand(*row) if row else None
+
+
+def row_at(store: Database, paths: Iterable[str]) -> int | None:
+    """Return the row of the notebook at one of these paths, `None` if none is recorded."""
+    query = "select id from notebook where path in (select value from json_each(?)) order by id"
+    with store.read() as db:
+        row = db.execute(query, (json.dumps(list(paths)),)).fetchone()
+    return None if row is None else int(row[0])
 
 
 NEWEST = (

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-SCHEMA = 1  # equal to `len(schema.MIGRATIONS)`, as a test checks
+# The versions of the record's tables that `HEAD` and `CHAIN` can read, the current one last.
+SCHEMAS = (1, 2)
 
 CHAIN = """
     with recursive up(id, parent, entries, back) as (
@@ -111,7 +112,7 @@ def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes
     except sqlite3.Error:
         return None
     try:
-        if connection.execute("pragma user_version").fetchone()[0] != SCHEMA:
+        if connection.execute("pragma user_version").fetchone()[0] not in SCHEMAS:
             return None
         row = connection.execute(HEAD, (notebook,)).fetchone()
         return None if row is None else (*row, chain(connection, row[0]))

@@ -1,8 +1,10 @@
 """The tables of the record, as migrations; a file goes through each of them once, in order.
 
 A turn's `node` is a digest of the turn and of the one before it. So identical turns of two
-notebooks are one row, and a `member` row links it to each notebook. `head` names the turn that
-replays for a key. Blobs are compressed, and named by the digest of their content.
+notebooks are one row, and a `member` row links it to each notebook. An `answer` row says that a
+turn may replay for its key in a notebook; of several, the one with the highest `at` is the newest.
+A cassette that was loaded is a notebook without a path and without members. Blobs are compressed,
+and named by the digest of their content.
 """
 
 M001 = """
@@ -77,4 +79,64 @@ create table process(
     kernel text not null, file text not null
 );
 """
-MIGRATIONS = (M001,)
+# What replays is a notebook's own. Until here, `head` named one turn for a key, in all notebooks.
+# `folder`: where a notebook without a path ran. `endpoint`: the API's origin, null if unknown.
+# `condition`: the content of a file that the prompt pulled in when it was asked; with `after` set,
+# the content that the turn left it with. No digest: there was no such file.
+# The cassettes are loaded again, from their files. The last five tables are for what is to come.
+M002 = """
+alter table notebook add column folder text;
+alter table notebook add column cassette text;
+create index notebook_folder on notebook(folder);
+create unique index notebook_cassette on notebook(cassette);
+create table answer(
+    notebook integer not null references notebook,
+    turn integer not null references turn,
+    key text not null,
+    at integer not null,
+    endpoint text,
+    primary key (notebook, turn)
+);
+create index answer_key on answer(key);
+create index answer_turn on answer(turn);
+insert into answer(notebook, turn, key, at)
+    select m.notebook, t.id, t.key,
+           row_number() over (partition by m.notebook order by h.turn is not null, t.id)
+    from member m join turn t on t.id = m.turn left join head h on h.turn = t.id
+    where t.status = 'ok';
+drop table head;
+drop table cassette;
+create table condition(
+    notebook integer not null references notebook,
+    turn integer not null references turn,
+    path text not null,
+    after integer not null,
+    sha256 text,
+    primary key (notebook, turn, path, after)
+);
+create index condition_turn on condition(turn);
+create table graft(
+    turn integer primary key references turn,
+    of integer not null references turn,
+    edited integer not null
+);
+create table run(
+    id integer primary key, notebook integer references notebook, folder text not null,
+    name text not null, spec text not null, cap_usd real, created real not null,
+    provenance text not null, unique (folder, name)
+);
+create table trial(
+    run integer not null references run, item text not null, variant text not null,
+    sample integer not null, key text not null, turn integer references turn,
+    status text not null, primary key (run, item, variant, sample)
+);
+create table score(
+    turn integer not null references turn, scorer text not null, value real, detail text,
+    primary key (turn, scorer)
+);
+create table claim(
+    run integer not null references run, key text not null, kernel text not null,
+    est_usd real not null, expires real not null, primary key (run, key)
+);
+"""
+MIGRATIONS = (M001, M002)

@@ -24,6 +24,7 @@ from ..turns.prompt import Attachment, Prompt
 from ..turns.settings import Settings
 from ..turns.tree import SNIPPET, Node
 from ..turns.turn import Recorded
+from .answers import conditions_of, put_answer, take_answer
 from .database import Database
 from .notebooks import NODE, join, node_of, put_branch, row_of
 from .resume import chain
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
 TURN = NODE.replace(
     "from turn t",
     """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced,
-           exists (select 1 from head h where h.turn = t.id), t.id
+           exists (
+               select 1 from answer a where a.turn = t.id and not exists (
+                   select 1 from answer b
+                   where b.key = a.key and b.notebook = a.notebook and b.at > a.at
+               )
+           ), t.id
     from turn t join settings s on s.digest = t.settings
     join blob f on f.digest = t.frames join blob d on d.digest = t.deltas""",
 )
@@ -57,12 +63,17 @@ PROMPTS = """
 """
 ASKED_AFTER = """
     select t.prompt, s.json from turn t join settings s on s.digest = t.settings
-    where t.parent is (select id from turn where node = ?) and t.status = 'ok'
+    where t.parent is (select id from turn where node = ?) and t.id in (
+        select turn from answer where notebook in (select value from json_each(?))
+    )
     order by t.id desc limit 200
 """
-ASKED = "select node from turn where prompt = ? and status = 'ok' order by id desc limit 200"
-# The turn that was recorded or joined last is the one that replays for its key.
-NEWEST = "insert or replace into head select key, id from turn where id = ? and status = 'ok'"
+ASKED = """
+    select node from turn where prompt = ? and id in (
+        select turn from answer where notebook in (select value from json_each(?))
+    )
+    order by id desc limit 200
+"""
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -84,37 +95,41 @@ class Store(Database):
 
     # --- turns -------------------------------------------------------------------------------
 
-    def save(self, notebook: int, turn: Recorded, *, branch: str) -> str:
+    def save(self, notebook: int, turn: Recorded, *, branch: str, scope: int | None = None) -> str:
         """Record a turn and end the branch at it, both or neither.
 
         If an identical turn is already recorded, it is kept. Return the prompt uuid that is
-        recorded: then it is another one than the given turn's.
+        recorded: then it is another one than the given turn's. The turn replays in the notebook
+        `scope`, by default in this one.
         """
         with self.write() as db:
             at = put(db, turn)
             join(db, notebook, at, turn.node.cell_id)
             put_branch(db, notebook, branch, at)
-            db.execute(NEWEST, (at,))
+            put_answer(db, scope or notebook, at, turn.conditions)
             (uuid,) = db.execute("select uuid from turn where id = ?", (at,)).fetchone()
         return str(uuid)
 
-    def join(self, notebook: int, node: str, cell_id: str | None, *, branch: str) -> None:
+    def join(
+        self,
+        notebook: int,
+        node: str,
+        cell_id: str | None,
+        *,
+        branch: str,
+        scope: int | None = None,
+        origin: int | None = None,
+    ) -> None:
         """Make a recorded turn a member of this notebook, and end the branch at it.
 
-        From now on it is the one that replays for its key.
+        From now on it is the one that replays for its key in the notebook `scope`, by default this
+        one, under the conditions that it has in the notebook `origin`.
         """
         with self.write() as db:
             at = row_of(db, node)
             join(db, notebook, at, cell_id)
             put_branch(db, notebook, branch, at)
-            db.execute(NEWEST, (at,))
-
-    def find(self, key: str) -> str | None:
-        """Return the node that replays for a key, `None` if none is recorded."""
-        query = "select t.node from head h join turn t on t.id = h.turn where h.key = ?"
-        with self.read() as db:
-            row = db.execute(query, (key,)).fetchone()
-        return None if row is None else str(row[0])
+            take_answer(db, scope or notebook, at, origin)
 
     def node(self, node: str, cell_id: str | None = None) -> Node | None:
         """Return the node of a turn, with the given cell; `None` if it is not recorded."""
@@ -141,6 +156,7 @@ class Store(Database):
                 total_s=total,
                 priced=bool(priced),
                 replays=bool(replays),
+                conditions=conditions_of(db, at),
             )
 
     def entries(self, node: str) -> list[bytes]:
@@ -148,19 +164,19 @@ class Store(Database):
         with self.read() as db:
             return chain(db, node)
 
-    def asked_after(self, node: str | None) -> list[tuple[Prompt, Settings]]:
-        """Return the answered questions after a turn (`None`: the first ones), the newest last.
+    def asked_after(self, node: str | None, notebooks: list[int]) -> list[tuple[Prompt, Settings]]:
+        """Return the questions that notebooks have answers to, after a turn (`None`: at the start).
 
-        Images are left out. At most 200 are returned.
+        The newest comes last. Images are left out. At most 200 are returned.
         """
         with self.read() as db:
-            rows = db.execute(ASKED_AFTER, (node,)).fetchall()
+            rows = db.execute(ASKED_AFTER, (node, json.dumps(notebooks))).fetchall()
         return [(Prompt(text=text), _settings_of(asked)) for text, asked in rows[::-1]]
 
-    def asked(self, prompt: str) -> list[str]:
-        """Return the nodes of the turns that answered a prompt, at most 200, the newest last."""
+    def asked(self, prompt: str, notebooks: list[int]) -> list[str]:
+        """Return the nodes of a prompt's answers in notebooks, at most 200, the newest last."""
         with self.read() as db:
-            rows = db.execute(ASKED, (whole(prompt),)).fetchall()
+            rows = db.execute(ASKED, (whole(prompt), json.dumps(notebooks))).fetchall()
         return [node for (node,) in rows[::-1]]
 
     def prompts_before(self, node: str) -> list[str]:

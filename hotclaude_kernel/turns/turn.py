@@ -21,6 +21,7 @@ from ..claude.events import (
     Usage,
 )
 from . import identity
+from .conditions import NONE, Conditions
 from .identity import Key
 from .settings import Settings
 from .tape import Tape, events
@@ -81,6 +82,8 @@ class Turn(Struct, kw_only=True, eq=False):
     status: str = "running"
     error: HotClaudeError | None = None
     recorded: Recorded | None = None
+    conditions: Conditions = NONE
+    absent: tuple[str, ...] = ()  # files of a replayed turn's prompt that don't exist here
     session_id: str = ""
     session_pid: int | None = None
     model: str = ""
@@ -179,7 +182,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     `entries` are the lines that the turn added to its transcript, empty if they were not read or
     are not on this machine. `cli` is the version of claude. `priced` says whether the user paid the
     list price. `replays` says whether this turn is replayed for its key: of several answers to one
-    question, one is. `first_text_s` and `total_s` are seconds of the live turn.
+    question, one is. `first_text_s` and `total_s` are seconds of the live turn. `conditions` are
+    those under which it was asked.
     """
 
     node: Node
@@ -193,6 +197,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     total_s: float = 0.0
     priced: bool = False
     replays: bool = True
+    conditions: Conditions = NONE
 
     @property
     def events(self) -> list[Event]:
@@ -282,6 +287,7 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
         first_text_s=turn.first_text_s,
         total_s=turn.total_s,
         priced=turn.priced,
+        conditions=turn.conditions,
     )
 
 

@@ -414,9 +414,9 @@ class TestGc:
         page.book.add("loose too", after=loose, status="error")
         with page.store.write() as db:
             for node in (loose, first, page.book.nodes[-1]):
-                db.execute("delete from member where turn = ?", (row_of(db, node.id),))
+                for table in ("member", "answer"):
+                    db.execute(f"delete from {table} where turn = ?", (row_of(db, node.id),))
             db.execute("update branch set turn = null")
-            db.execute("insert into cassette values ('x')")
         kept = queries.all_turns(page.store)[:2]
         assert main(["gc", "--dry-run"]) == 0
         assert said().startswith("2 turns and 1 blobs would be deleted")
@@ -424,7 +424,6 @@ class TestGc:
         assert main(["gc"]) == 0
         assert said().startswith("2 turns and 1 blobs deleted")
         assert queries.all_turns(page.store) == kept
-        assert self.count(page, "cassette") == 0
         assert main(["verify"]) == 1
         assert "it lacks the turn before" in said()
         notebook_at(page.store, str(page.path))  # opening it fills the hole that was made above

@@ -63,14 +63,16 @@ signal.signal(signal.SIGUSR1, tell)
 #: Of ours, what a kernel that is ready has loaded beyond what it has before the spawn.
 LOADED = {
     "claude.events", "claude.frames", "claude.parsing", "claude.session", "claude.transport",
-    "conversation", "conversation.conversation", "conversation.live", "conversation.modes",
+    "conversation", "conversation.conversation", "conversation.live", "conversation.lookup",
+    "conversation.modes",
     "conversation.position", "conversation.settings", "conversation.stall",
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
     "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
-    "record.database", "record.notebook", "record.notebooks", "record.schema", "record.store",
-    "record.transcripts",
-    "turns", "turns.budget", "turns.cellids", "turns.identity", "turns.outcome", "turns.prompt",
+    "record.answers", "record.claim", "record.database", "record.notebook",
+    "record.notebooks", "record.schema", "record.store", "record.transcripts",
+    "turns", "turns.budget", "turns.cellids", "turns.conditions", "turns.identity",
+    "turns.outcome", "turns.prompt",
     "turns.settings", "turns.tape", "turns.tree", "turns.turn",
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
@@ -82,7 +84,7 @@ FIRST = {
 #: Loaded at the first tool card, `%` line, question, replay, search or export, and not before.
 LATE = {
     "cells.completion", "cells.magics.settings", "cells.magics.status", "cells.magics.tree",
-    "conversation.misses", "conversation.replay",
+    "conversation.misses",
     "page.cards", "page.sections", "page.treeview",
     "record.cassettes.archive", "record.cassettes.cassette", "record.cassettes.leaks",
     "record.garbage", "record.queries", "record.verify",

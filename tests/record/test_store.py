@@ -16,7 +16,7 @@ from hotclaude_kernel.record.store import Process, Store
 from hotclaude_kernel.turns.prompt import Attachment, Prompt
 from hotclaude_kernel.turns.settings import Settings
 
-from .test_cassette import Book
+from .test_cassette import Book, replaying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,15 +39,15 @@ class TestTurns:
         self, store: Store, book: Book
     ) -> None:
         node = book.add("hello")
-        assert store.find(node.key) == node.id
+        assert replaying(store, node.key, book.notebook) == node.id
         assert store.node(node.id) == node
-        assert store.find("another") is None
+        assert replaying(store, "another", book.notebook) is None
         assert store.node("another") is None
 
     def test_a_turn_that_failed_replays_for_nothing(self, store: Store, book: Book) -> None:
         node = book.add("hello", status="interrupted")
         assert store.node(node.id) == node
-        assert store.find(node.key) is None
+        assert replaying(store, node.key, book.notebook) is None
 
     def test_the_very_same_is_written_once_and_both_notebooks_have_it(
         self, store: Store, book: Book
@@ -61,9 +61,9 @@ class TestTurns:
     def test_what_came_last_replays(self, store: Store, book: Book) -> None:
         first = book.add("hello", {"type": "text", "text": "one"})
         second = book.add("hello", {"type": "text", "text": "two"})
-        assert (first.key, store.find(first.key)) == (second.key, second.id)
+        assert replaying(store, first.key, book.notebook) == second.id
         store.join(book.notebook, first.id, "cell", branch="main")
-        assert store.find(first.key) == first.id
+        assert replaying(store, first.key, book.notebook) == first.id
 
     def test_the_branch_is_on_the_turn_that_was_saved(self, store: Store, book: Book) -> None:
         first = book.add("one")
@@ -113,14 +113,14 @@ class TestWhatWasAsked:
         then = [book.add(text, after=first) for text in ("two", "three")]
         book.add("four", after=first, status="error")
         under = Settings(cwd="/somewhere")
-        assert store.asked_after(first.id) == [
+        assert store.asked_after(first.id, [book.notebook]) == [
             (Prompt(text="two"), under),
             (Prompt(text="three"), under),
         ]
-        assert store.asked_after(None) == [(Prompt(text="one"), under)]
-        assert store.asked("three") == [then[1].id]
+        assert store.asked_after(None, [book.notebook]) == [(Prompt(text="one"), under)]
+        assert store.asked("three", [book.notebook]) == [then[1].id]
         again = book.add("three", after=then[0])
-        assert store.asked("three") == [then[1].id, again.id]
+        assert store.asked("three", [book.notebook]) == [then[1].id, again.id]
 
     def test_the_prompts_before_a_turn_are_in_order_and_without_its_own(
         self, store: Store, book: Book

@@ -34,12 +34,13 @@ class Book:
 
     def __init__(self, path: Path | None, **options: Any) -> None:
         self.path = path
+        self.settings = options.pop("settings", Settings())
         self.options = {"limits": QUIET} | options
         self.open()
 
     def open(self) -> None:
         notebook = str(self.path) if self.path else None
-        self.conversation = Conversation(Settings(), notebook=notebook, **self.options)
+        self.conversation = Conversation(self.settings, notebook=notebook, **self.options)
 
     async def run(self, cell: str | None, text: str) -> Turn:
         prompt = Prompt(text=text, cell_id=cell)

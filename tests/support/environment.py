@@ -27,6 +27,7 @@ def isolated_env(home: Path, url: str, binary: str) -> dict[str, str]:
         "CLAUDE_CONFIG_DIR": str(home / ".claude"),
         "ANTHROPIC_API_KEY": DUMMY_KEY,
         "ANTHROPIC_BASE_URL": url,
+        "HOTCLAUDE_ENDPOINT": "tests",  # whatever the port
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "HOTCLAUDE_CLI": binary,
         "IPYTHONDIR": str(home / ".ipython"),

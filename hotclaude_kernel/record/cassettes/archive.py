@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ..answers import put_answer
 from ..store import put
 
 if TYPE_CHECKING:
@@ -37,28 +38,27 @@ def lineage(store: Database, nodes: Iterable[str]) -> list[str]:
         return [node for (node,) in db.execute(LINEAGE, (json.dumps(list(nodes)),))]
 
 
-def has_cassette(store: Database, digest: str) -> bool:
-    """Return whether a cassette with this digest was loaded into the record."""
+def cassette_at(store: Database, digest: str) -> int | None:
+    """Return the row of the cassette with this digest, `None` if it was not loaded."""
     with store.read() as db:
-        row = db.execute("select 1 from cassette where digest = ?", (digest,)).fetchone()
-    return row is not None
+        row = db.execute("select id from notebook where cassette = ?", (digest,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def add_cassette(store: Database, digest: str, turns: Sequence[Recorded]) -> int:
     """Record the turns of a cassette, all or none; return how many were new.
 
-    In `turns`, each turn comes after the one that it follows. A key that replays a turn already
-    goes on replaying it.
+    In `turns`, each turn comes after the one that it follows.
     """
     with store.write() as db:
         (before,) = db.execute("select count(*) from turn").fetchone()
+        named = "insert into notebook (branch, cassette) values ('', ?) on conflict do nothing"
+        db.execute(named, (digest,))
+        (at,) = db.execute("select id from notebook where cassette = ?", (digest,)).fetchone()
         for turn in turns:
-            at = put(db, _arrived(turn))
-            if turn.node.status == "ok" and turn.replays:
-                db.execute(
-                    "insert into head values (?, ?) on conflict do nothing", (turn.node.key, at)
-                )
-        db.execute("insert into cassette values (?) on conflict do nothing", (digest,))
+            row = put(db, _arrived(turn))
+            if turn.replays:
+                put_answer(db, at, row, turn.conditions)
         (after,) = db.execute("select count(*) from turn").fetchone()
     return int(after - before)
 

@@ -22,6 +22,7 @@ from ...claude.events import Usage
 from ...claude.frames import dumps
 from ...errors import StoreError, StoreTooNew
 from ...turns import identity
+from ...turns.conditions import Conditions
 from ...turns.prompt import Attachment, Prompt
 from ...turns.settings import Settings
 from ...turns.tape import kept, lines
@@ -42,6 +43,8 @@ VERSION = 1
 HEADER = {"hotclaude": "cassette", "v": VERSION}
 STATUSES = ("ok", "error", "interrupted")
 MOST = 2**53  # JSON readers that use doubles are exact up to here
+OUTSIDE = ("/", "../", "~")  # how a path begins that leads out of the notebook's folder
+SHA256 = re.compile("[0-9a-f]{64}")
 MACHINE = "cwd"  # the setting that has a meaning on one machine only
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -133,9 +136,18 @@ def _line(turn: Recorded) -> Line:
         line["attachments"] = [_attachment(image) for image in images]
     if turn.node.compacted:
         line["compacted"] = True
+    for name, files in (("files", turn.conditions.files), ("after", turn.conditions.after)):
+        if portable := _portable_files(files):
+            line[name] = portable
     if not turn.replays:
         line["replays"] = False
     return dict(sorted(line.items()))
+
+
+def _portable_files(files: Mapping[str, str | None]) -> Line:
+    """Return the files that mean the same on every machine: they exist, below the folder."""
+    found = {path: sha256 for path, sha256 in files.items() if sha256 is not None}
+    return {path: sha256 for path, sha256 in sorted(found.items()) if not path.startswith(OUTSIDE)}
 
 
 def _changed(settings: Settings) -> Line:
@@ -175,7 +187,7 @@ def load(store: Store, text: str) -> int:
     `StoreError` and records nothing.
     """
     name = digest(text)
-    if archive.has_cassette(store, name):
+    if archive.cassette_at(store, name) is not None:
         return 0
     return archive.add_cassette(store, name, read(text))
 
@@ -256,6 +268,9 @@ def _turn(line: Line) -> Recorded:
         deltas=_deltas(line.get("deltas", {})) if whole else b"",
         priced=_flag(line["priced"]),
         replays=_flag(line.get("replays", True)),
+        conditions=Conditions(
+            files=_files(line.get("files", {})), after=_files(line.get("after", {}))
+        ),
     )
     if _flag(line["pure"]) != turn.pure:
         raise ValueError("`pure` does not follow from its frames")
@@ -315,6 +330,16 @@ def _deltas(tracks: Any) -> bytes:
         if not (name.isdecimal() and all(len([_count(n) for n in pair]) == 2 for pair in track)):
             raise ValueError("the times of its text are damaged")
     return json.dumps(tracks, separators=(",", ":")).encode() if tracks else b""
+
+
+def _files(given: Any) -> dict[str, str | None]:
+    """Return the digests of files. Raises `ValueError` for a path that leads out of the folder."""
+    for path, sha256 in given.items():
+        if _text(path).startswith(OUTSIDE) or ".." in path.split("/"):
+            raise ValueError("a file lies outside the notebook's folder")
+        if not SHA256.fullmatch(_text(sha256)):
+            raise ValueError("the digest of a file is damaged")
+    return dict(given)
 
 
 def _image(line: Line) -> Attachment:

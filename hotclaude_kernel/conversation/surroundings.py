@@ -1,0 +1,231 @@
+"""What an answer depends on beside its question: the files that the prompt pulls in, the endpoint.
+
+`claude` adds files to a prompt: those that it mentions (`@notes.txt`), the text of a project's
+`/command` or skill, and the project's instructions (CLAUDE.md). They are not part of a turn's key:
+a machine without them must be able to look the turn up, and a notebook may change them itself. So
+their content stands beside the key, as conditions of a replay.
+
+The user's own instructions and commands are no conditions: they differ between people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..turns.conditions import Conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..turns.prompt import Prompt
+    from ..turns.settings import Settings
+
+# As `claude` reads a prompt: `@path` up to white space, or `@"a path"`. `#L10-20` names lines.
+MENTION = re.compile(r'(?:^|\s)@(?:"([^"]+)"|(\S+))')
+LINES = re.compile(r"#L\d+(?:-\d+)?$")
+AROUND = ".,;:!?)]}'\"`"  # punctuation after a path that ends a sentence
+COMMAND = re.compile(r"\s*/([\w:.-]+)")
+INSTRUCTIONS = ("CLAUDE.md", "CLAUDE.local.md", ".claude/CLAUDE.md")
+DEPTH = 5  # how far `claude` follows files that mention files
+MOST_FILES = 200
+
+ENDPOINT_ENV = "HOTCLAUDE_ENDPOINT"  # a server's own name, where its port is of no meaning
+URL_ENV = "ANTHROPIC_BASE_URL"
+ANTHROPIC = "https://api.anthropic.com"
+CLOUDS = ("BEDROCK", "VERTEX", "FOUNDRY")  # CLAUDE_CODE_USE_…: the SDKs choose the address
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def present(paths: Iterable[str], settings: Settings) -> Conditions:
+    """Return the content of files as it is now, and the endpoint that would be asked."""
+    return Conditions(files=contents(paths, folder_of(settings)), endpoint=endpoint())
+
+
+class Files:
+    """The files that the prompts of a notebook have pulled in; `paths` are those so far.
+
+    A turn may change them, and then the notebook is still what it was.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = set(paths)
+        self._folder = Path()
+        self._before: dict[str, str | None] = {}
+
+    def asked(self, prompt: Prompt, settings: Settings) -> Conditions:
+        """Return the conditions under which a prompt is asked now."""
+        self._folder = folder_of(settings)
+        own = pulled(prompt.text, settings, self._folder)
+        self._paths.update(own)
+        self._before = contents(self._paths, self._folder)
+        return Conditions(files={path: self._before[path] for path in own}, endpoint=endpoint())
+
+    def changed(self) -> dict[str, str | None]:
+        """Return the files that have changed since `asked`, with their present content."""
+        now = contents(self._paths, self._folder)
+        return {path: now[path] for path in now if now[path] != self._before.get(path)}
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return the folder in which `claude` runs under these settings."""
+    try:
+        return Path(settings.cwd or Path.cwd())
+    except FileNotFoundError:  # the working directory was deleted
+        return Path()
+
+
+def pulled(text: str, settings: Settings, folder: Path) -> list[str]:
+    """Return the paths of the files that a prompt pulls in, as `contents` takes them.
+
+    `CLAUDE.md` is always among them, so that one that is added later is noticed.
+    """
+    found = dict.fromkeys(_mentioned(text, folder))
+    if settings.setting_sources is None or "project" in settings.setting_sources:
+        for path in _command(text, folder):
+            found |= dict.fromkeys([path, *_imports(folder / path, folder)])
+        found |= dict.fromkeys(_instructions(folder))
+    return list(found)[:MOST_FILES]
+
+
+def _mentioned(text: str, folder: Path) -> Iterator[str]:
+    """Yield the files that a text mentions, whether they exist or not.
+
+    A word without a dot or a slash that names no file is none: `@someone` in a sentence.
+    """
+    for quoted, plain in MENTION.findall(text):
+        names = (quoted or plain, plain.rstrip(AROUND) or quoted)
+        whole, bare = (LINES.sub("", name) for name in names)
+        there = _file(whole, folder) or _file(bare, folder)
+        if there is not None:
+            yield there
+        elif "/" in bare or "." in bare.strip("."):
+            yield _named(bare, folder)
+
+
+def _file(name: str, folder: Path) -> str | None:
+    try:
+        return _named(name, folder) if _path(name, folder).is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _path(name: str, folder: Path) -> Path:
+    """Return the path of a name in a prompt; `~` is the user's home."""
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError:  # `~nobody`
+        return folder / name
+
+
+def _named(name: str, folder: Path) -> str:
+    """Return a path as it is recorded: from the folder if it lies there, with `/` between names."""
+    path = os.path.normpath(_path(name, folder))
+    inside = os.path.relpath(path, folder)
+    return (path if inside.startswith("..") else inside).replace(os.sep, "/")
+
+
+def _command(text: str, folder: Path) -> Iterator[str]:
+    """Yield the project's file of the `/command` or skill that a prompt begins with."""
+    match = COMMAND.match(text)
+    if match is None:
+        return
+    name = match[1].replace(":", "/")
+    for path in (f".claude/commands/{name}.md", f".claude/skills/{name}/SKILL.md"):
+        if _file(path, folder) is not None:
+            yield path
+
+
+def _instructions(folder: Path) -> Iterator[str]:
+    """Yield the project's instructions, in the folder and above it, and what they import."""
+    yield "CLAUDE.md"
+    own = _config_folder().resolve()
+    for place in (folder, *folder.parents):
+        for path in (*(place / name for name in INSTRUCTIONS), *_rules(place)):
+            if path.is_file() and not path.resolve().is_relative_to(own):
+                yield _relative(path, folder)
+                yield from _imports(path, folder)
+
+
+def _rules(place: Path) -> list[Path]:
+    return sorted((place / ".claude" / "rules").rglob("*.md"))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def _imports(path: Path, folder: Path, depth: int = DEPTH) -> Iterator[str]:
+    """Yield the files that a file of instructions or a command mentions, and those they mention."""
+    try:
+        text = path.read_text("utf-8", "replace") if depth else ""
+    except OSError:
+        return
+    for quoted, plain in MENTION.findall(text):
+        name = quoted or plain.rstrip(AROUND)
+        if _file(name, path.parent) is not None:
+            there = Path(os.path.normpath(_path(name, path.parent)))
+            yield _relative(there, folder)
+            yield from _imports(there, folder, depth - 1)
+
+
+def contents(paths: Iterable[str], folder: Path) -> dict[str, str | None]:
+    """Return the digest of each file's content, `None` if there is no such file."""
+    return {path: _sha256(folder / path) for path in paths}
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        if not path.is_file():  # reading a device or a pipe might never end
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+# --- the endpoint ----------------------------------------------------------------------------
+
+
+def endpoint() -> str:
+    """Return the name of the API that answers: its origin, or what it calls itself.
+
+    The user's settings win over the environment, as in `claude`.
+    """
+    if named := os.environ.get(ENDPOINT_ENV):
+        return named
+    env = os.environ | _configured()
+    clouds = (
+        cloud for cloud in CLOUDS if env.get(f"CLAUDE_CODE_USE_{cloud}", "0") not in ("", "0")
+    )
+    return next((cloud.lower() for cloud in clouds), "") or _origin(env.get(URL_ENV) or ANTHROPIC)
+
+
+def _config_folder() -> Path:
+    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
+
+
+def _configured() -> dict[str, str]:
+    """Return the environment that the user's settings give to `claude`."""
+    try:
+        env = json.loads((_config_folder() / "settings.json").read_bytes())["env"]
+        return {name: str(value) for name, value in env.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL, without a user's name or password."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return url.rpartition("@")[2]
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"

@@ -114,17 +114,18 @@ class Passing:
         self, client: str, prompt: str, tree: Branches, known: set[str]
     ) -> tuple[str, str]:
         new = f"{PASSING}{len(self._names) + 1}"
-        open_ = [node for node in tree.path if node.cell_id not in known]
-        found = list(self._with(prompt, open_))
-        # The turn that comes next, if the conversation was rewound: it replays.
+        unclaimed = [node for node in tree.path if node.cell_id not in known]
+        found = list(self._with(prompt, unclaimed))
+        # A turn that followed before the conversation was rewound replays without being recognised.
         head = tree.head.id if tree.head else None
-        after = self._with(prompt, [n for n in tree.nodes.values() if n.parent == head])
-        beyond = [node for node in after if node.cell_id not in known]
-        if len(found) == 1 and not beyond:
-            return tree.named(found[0], found[0].cell_id or new).cell_id or new, ""
+        following = [node for node in tree.nodes.values() if node.parent == head]
+        next_ones = [node for node in self._with(prompt, following) if node.cell_id not in known]
+        if len(found) == 1 and not next_ones:
+            (turn,) = found
+            return tree.named(turn, turn.cell_id or new), ""
         if found:
-            return new, _ambiguous([*found, *beyond], tree)
-        if beyond or not open_ or client in self._told:
+            return new, _ambiguous([*found, *next_ones], tree)
+        if next_ones or not unclaimed or client in self._told:
             return new, ""
         self._told.add(client)
         return new, UNKNOWN
@@ -139,11 +140,7 @@ class Passing:
 
 
 def _ambiguous(nodes: list[Node], tree: Branches) -> str:
-    numbers = [str(number) for number in sorted({node.number for node in nodes})]
-    turns = (
-        f"turns {', '.join(numbers[:-1])} and {numbers[-1]} ask"
-        if numbers[1:]
-        else (f"more than one turn {numbers[0]} asks")
-    )
+    *others, last = [str(number) for number in sorted({node.number for node in nodes})]
+    turns = f"turns {', '.join(others)} and {last} ask"
     place = f"it follows turn {tree.head.number}" if tree.head else "it is the first turn"
     return f"Cell ids do not last here, and {turns} this: the cell is taken for a new one, {place}"

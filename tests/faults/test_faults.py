@@ -189,7 +189,7 @@ class TestACutTranscript:
 class TestTheTrialsCanFail:
     def test_a_turn_that_is_not_recorded_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def forget(record: Record) -> str:
-            turn = record._pending.pop()
+            _, turn = record._pending.pop()
             assert isinstance(turn, Recorded)
             return turn.node.uuid
 

@@ -17,6 +17,8 @@ replay, `%fork side` finds its name taken the second time. What they show instea
 A change that alters bytes on purpose says so here and in its commit, and makes anew only what it
 must: what is shown, by `python -m tests.golden.make shown`. The record and the cassettes stay.
 A new release of Pygments or markdown-it that writes other HTML is such a change too.
+
+Such changes so far: `%tree` says of each turn that was replayed where it comes from.
 """
 
 from __future__ import annotations
@@ -27,11 +29,23 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import nbformat
 import pytest
 from jupyter_core.utils import ensure_event_loop
 
 from .golden import manners
-from .golden.manners import MANNERS, NOTEBOOKS, environment, golden, replay
+from .golden.manners import (
+    MANNERS,
+    NOTEBOOKS,
+    code_cells,
+    environment,
+    golden,
+    lay_out,
+    open_lab,
+    outputs_of,
+    replay,
+    shown,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +73,7 @@ def trapped(folder: Path, url: str) -> dict[str, str]:
 def test_a_notebook_is_shown_as_it_was_in_every_manner_and_nothing_is_asked(
     name: str, server: ModelServer, tmp_path: Path
 ) -> None:
-    def shown(manner: str) -> list[Outputs]:
+    def replayed(manner: str) -> list[Outputs]:
         folder = tmp_path / manner
         try:
             return replay(folder, name, manner, trapped(folder, server.url))
@@ -67,7 +81,7 @@ def test_a_notebook_is_shown_as_it_was_in_every_manner_and_nothing_is_asked(
             ensure_event_loop().close()  # of this thread, made by jupyter_client
 
     with ThreadPoolExecutor(len(MANNERS)) as threads:
-        found = dict(zip(MANNERS, threads.map(shown, MANNERS), strict=True))
+        found = dict(zip(MANNERS, threads.map(replayed, MANNERS), strict=True))
     assert server.requests == []
     assert list(tmp_path.glob("*/spawned")) == []
     known = {manner: golden(name, manner) for manner in MANNERS}
@@ -77,6 +91,34 @@ def test_a_notebook_is_shown_as_it_was_in_every_manner_and_nothing_is_asked(
     }
     assert differing == {manner: [] for manner in MANNERS}
     assert found == known
+
+
+def test_replays_and_replayed_reruns_say_nothing_and_make_no_branch(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    """As after a restart: some cells are run, some of them again, and then all."""
+    path = lay_out(tmp_path, "tools", "store")
+    env = trapped(tmp_path, server.url)
+    env |= {"HOTCLAUDE_RECORD": "none", "JPY_SESSION_NAME": str(path)}
+    notebook = nbformat.read(path, as_version=4)
+    cells = code_cells(notebook)
+    known = golden("tools")
+    before = branches_in(tmp_path)
+    with open_lab(env, *NOTEBOOKS["tools"], at_once=True) as lab:
+        for at in (0, 1, 2, 1, 2, 0, *range(len(cells))):
+            cells[at].outputs = shown(lab, cells[at].source, cells[at].id)
+            assert outputs_of(notebook)[at] == known[at], f"cell {at + 1}"
+            assert branches_in(tmp_path) == before, f"cell {at + 1}"
+    assert server.requests == []
+
+
+def branches_in(folder: Path) -> list[tuple[int, str, int]]:
+    """The branches in a record, of all notebooks."""
+    connection = sqlite3.connect(folder / "store.db")
+    try:
+        return connection.execute("select * from branch order by notebook, name").fetchall()
+    finally:
+        connection.close()
 
 
 def test_commands_say_the_same_of_it_and_export_the_same(tmp_path: Path) -> None:

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from .magics.registry import Answer
 
 SHOWN_AGAIN = (
-    "Shown again: this cell was answered before the page was reloaded. Nothing was sent; "
-    "run it once more to ask again."
+    "Shown again: this cell was answered on another page of this notebook, or on this one before "
+    "it was reloaded. Nothing was sent; run it once more to ask again."
 )
+SAME_AGAIN = "The answer is the same as before: nothing was left, and no branch is made"
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -158,9 +159,9 @@ class Cells:
     async def _answer(
         self, prompt: Prompt, page: Page, asker: Asker | None, client: str, *, refresh: bool
     ) -> Turn:
-        """Ask the prompt, or show its answer again to a reloaded page that has lost it."""
+        """Ask the prompt, or show its answer again to a page that does not have it."""
         known = self._known(prompt)
-        if known is not None and client not in self._shown_to[known.uuid]:
+        if known is not None and not refresh and client not in self._shown_to[known.uuid]:
             self._show_again(known, page)
             return known
         turn = await self._ask(prompt, page, asker, again=refresh or known is not None)
@@ -176,6 +177,8 @@ class Cells:
                 prompt, page.take, again=again, placed=lambda live: self._placed(page, live)
             )
         finally:
+            for line in self.conversation.take_withdrawn():
+                page.withdraw(line, SAME_AGAIN)
             page.close()
             for turn in self.conversation.turns[asked:]:
                 # The set itself, not a copy: `move_to` may add a client until the host replies.
@@ -183,11 +186,11 @@ class Cells:
             self._say_notices(page)
 
     def _known(self, prompt: Prompt) -> Turn | None:
-        """Return the turn that this unchanged cell has finished in this kernel's life.
+        """Return the turn that answered this very question of the cell in this kernel's life.
 
         It must be on the path to the notebook's position. If a page is reloaded while a cell runs,
         it silently loses the rest of the answer. The reloaded page is a new client, to which the
-        answer has not been shown.
+        answer has not been shown. So is another person's page. A page does not tell which it is.
         """
         if prompt.cell_id is None:
             return None
@@ -195,6 +198,9 @@ class Cells:
         turn = next(turns, None)
         if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
+        now = self.conversation.position.asked(prompt).key
+        if turn.key.settings != now.settings:
+            return None  # it was another question
         on_path = any(node.id == turn.node for node in self.conversation.branches.path)
         return turn if on_path else None
 

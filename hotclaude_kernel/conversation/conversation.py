@@ -123,12 +123,13 @@ class Conversation:
         asking = self.position.asked(prompt)
         decision = await self._lookup.decide(prompt, asking, mode=self.mode, again=again)
         if decision.replay is not None:
+            self.position.rewind(asking, decision.replay.node)
             placed(False)
             return await self._replay(prompt, asking, decision, show)
         for reason in decision.because:
             self.position.notice(f"Asked again: {reason}")
         self._guard(prompt, asking)
-        self.position.rewind(prompt.cell_id)
+        self.position.rewind(asking)
         self.position.say_goes_on()
         placed(True)
         return await self._ask_live(prompt, asking, show)
@@ -176,12 +177,14 @@ class Conversation:
         """Record a live turn and move to it; if its process ended, start one without the turn."""
         if turn.status == "running":
             self.turns.remove(turn)  # nothing was sent
+            self.position.settle(None)
             return
         if turn.usage != Usage():
             self.record.spend(turn.usage)
         if turn.recorded is not None:
             self.record.add(turn.recorded, keep=self.mode != "off")
             self.position.new = False
+        self.position.settle(turn.node)
         self.pool.home = self.place
         if turn.lost:
             self._lost = turn
@@ -213,8 +216,8 @@ class Conversation:
         assert decision.replay is not None
         of = self.record.recorded(decision.replay.node, prompt.cell_id)
         turn = self._new_turn(prompt, asking, replayed=True)
-        turn.absent = decision.absent
-        turn.priced = of.priced
+        turn.priced, turn.absent = of.priced, decision.absent
+        turn.source = f"{decision.replay.source} {decision.replay.name}".rstrip()
         replay = self._asking = Replay(turn, of, show, paced=self.pace == "recorded")
         try:
             await replay.play()
@@ -223,9 +226,7 @@ class Conversation:
         self.position.settings = turn.settings
         for event in turn.events:
             self._note(event)
-        self.branches.stand(asking.before.id if asking.before else None)
-        self.record.join(of.node, origin=decision.replay.origin)
-        self.position.new = False
+        self.position.follow(asking, of.node, origin=decision.replay.origin)
         return turn
 
     def events_of(self, turn: Turn) -> list[Event]:
@@ -350,6 +351,10 @@ class Conversation:
         stray = self._met.session.take_stray() if self._met is not None else []
         said = [text for event in stray if (text := _stray_text(event))]
         return [*self.position.take_notices(), *said]
+
+    def take_withdrawn(self) -> list[str]:
+        """Return the notices that no longer hold, and forget them."""
+        return self.position.take_withdrawn()
 
     def warm(self) -> None:
         """Begin to start a process for the next turn, unless one is ready."""

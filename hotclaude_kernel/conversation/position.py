@@ -16,7 +16,7 @@ from ..turns.identity import key_of
 from ..turns.tree import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..record.notebook import Record
@@ -42,6 +42,17 @@ class Asking(NamedTuple):
         return self.before.number + 1 if self.before else 1
 
 
+class Left(NamedTuple):
+    """The `turns` that a rewind has left, the `line` that says so, and the branch made for them.
+
+    The name is empty if a branch held them already.
+    """
+
+    turns: Sequence[Node]
+    line: str
+    made: str
+
+
 class Position:
     """The position of one notebook in its tree.
 
@@ -59,7 +70,7 @@ class Position:
         self.new = True  # whether the next turn, if it has no path, begins a conversation
         self.rewound: Node | None = None  # the turn that the last rewind removed from the path
         self._configured = settings
-        self._goes_on: Node | None = None  # the last turn of an earlier kernel, not yet announced
+        self._goes_on = False  # whether the next live turn follows one of an earlier kernel
         self._recorded_by = ""  # the version of claude that answered that turn
         self._notices: list[str] = []
         self._passing = cellids.Passing(self._full_prompt)
@@ -68,7 +79,9 @@ class Position:
         self._visitor = ""  # the client without a page that sent the last cell
         self._in_run = False  # whether it is in a run of its own
         # The notebook's settings, `touched`, `new` and `_goes_on`, while a visitor is there.
-        self._left: tuple[Settings, bool, bool, Node | None] = (settings, False, True, None)
+        self._meanwhile = (settings, self.touched, self.new, self._goes_on)
+        self._withdrawn: list[str] = []  # notices that turned out to be wrong
+        self._left: Left | None = None  # what the running turn has left, unless it comes out equal
 
     @property
     def branches(self) -> Branches:
@@ -90,6 +103,11 @@ class Position:
         notices, self._notices = self._notices, []
         return [*self.record.take_notices(), *notices]
 
+    def take_withdrawn(self) -> list[str]:
+        """Return the notices that no longer hold, and forget them."""
+        withdrawn, self._withdrawn = self._withdrawn, []
+        return withdrawn
+
     # --- where a cell is asked -------------------------------------------------------------------
 
     def enter(self, cell_id: str | None, client: str, *, stdin: bool, asks: bool) -> None:
@@ -109,12 +127,12 @@ class Position:
             self._see_off()
             self.recognise(None)
             self._visitor = client
-            self._left = (self.settings, self.touched, self.new, self._goes_on)
+            self._meanwhile = (self.settings, self.touched, self.new, self._goes_on)
             self.touched, self.changes = False, {}
         if asks and not self._in_run:
             self._in_run = True
             self.record.begin_run()
-            self._goes_on, self.new = None, True
+            self._goes_on, self.new = False, True
             self.settings = self._configured.changed(**self.changes)
 
     def _see_off(self) -> None:
@@ -122,7 +140,7 @@ class Position:
         if self._in_run:
             self.record.end_run()
         if self._visitor:
-            self.settings, self.touched, self.new, self._goes_on = self._left
+            self.settings, self.touched, self.new, self._goes_on = self._meanwhile
         self._visitor, self._in_run = "", False
 
     def cell_of(self, cell_id: str | None, client: str, prompt: str) -> str | None:
@@ -145,10 +163,10 @@ class Position:
     def recognise(self, cell_id: str | None) -> None:
         """Find the notebook in the record by its first cell, and go on where it ended."""
         self.record.recognise(cell_id)
-        if resumed := self.record.resumed:
+        if self.record.resumed:
             self.record.resumed = None
             self.resume_settings()
-            self._goes_on = resumed
+            self._goes_on = True
 
     def asked(self, prompt: Prompt) -> Asking:
         """Return the position at which a prompt would be asked. Only here its key is computed."""
@@ -168,25 +186,51 @@ class Position:
     def _turn_of(self, cell_id: str | None) -> Node | None:
         return self.branches.turn_of(cell_id) if self.rerun == "fork" else None
 
-    def rewind(self, cell_id: str | None) -> None:
-        """Move to before a cell's own turn, if it has one; a branch keeps the turns from it on."""
-        turn = self._turn_of(cell_id)
-        if turn is None:
+    def rewind(self, asking: Asking, replayed: str | None = None) -> None:
+        """Leave the turns of the branch that a prompt's turn will not follow.
+
+        Another branch keeps them, and a notice names it. A replay leaves nothing if its node
+        `replayed` is the very next of these turns.
+        """
+        left = self.branches.beyond(asking.before)
+        if not left or left[0].id == replayed:
             return
-        left = self.branches.path[turn.number - 1 :]
-        name = self.branches.rewind(turn)
-        self.new = False
-        self.resume_settings()
+        known = set(self.branches.branches)
+        name = self.branches.rewind(asking.before)
+        line = f"Rewound before turn {left[0].number}; {span(left)} branch {name}"
+        self._left = None if replayed else Left(left, line, "" if name in known else name)
+        self._notices.append(line)
+        self.rewound, self._goes_on = left[0], False
+        self.settings, self.new = asking.settings, False
         self.record.write()
-        self.rewound = turn
-        self._notices.append(f"Rewound before turn {turn.number}; {span(left)} branch {name}")
+
+    def settle(self, node: str | None) -> None:
+        """End a live turn. If it came out as the very turn that was rewound, nothing was left.
+
+        Then the turns behind that one are ahead again, and the branch and the notice are withdrawn.
+        """
+        left, self._left = self._left, None
+        if left is None or left.turns[0].id != node:
+            return
+        self.branches.rejoin(left.turns[1:], left.made)
+        self.record.write(deleted=left.made)
+        self._withdrawn.append(left.line)
+
+    def follow(self, asking: Asking, node: Node, *, origin: int | None = None) -> None:
+        """Move to a replayed turn, a recorded one of the notebook `origin`.
+
+        `rewind` has left what it does not follow.
+        """
+        self.branches.step_back(asking.before)
+        self.record.join(node, origin=origin)
+        self.new = self._goes_on = False
 
     def say_goes_on(self) -> None:
         """Notify the user, at the first live turn, that it follows an earlier kernel's turn."""
-        resumed, self._goes_on = self._goes_on, None
-        if resumed is not None and self.branches.head is resumed:
-            self._notices.append(f"Goes on after turn {resumed.number}, from the record")
-            self._recorded_by = self.record.version_of(resumed)
+        goes_on, self._goes_on = self._goes_on, False
+        if goes_on and (head := self.branches.head):
+            self._notices.append(f"Goes on after turn {head.number}, from the record")
+            self._recorded_by = self.record.version_of(head)
 
     def compare_version(self, now: str) -> None:
         """Notify the user, once, if another version of claude answered an earlier kernel's turn."""
@@ -201,7 +245,8 @@ class Position:
         found = move()
         self.new = False
         self.resume_settings()
-        self.record.resumed = None
+        if self.record.resumed:
+            self.record.resumed, self._goes_on = None, True
         self.record.write()
         return found
 
@@ -209,7 +254,7 @@ class Position:
         """Move to before the first turn; return the branch that keeps the conversation so far."""
         name = self.branches.keep()
         self.branches.stand(None)
-        self.record.resumed, self.new = None, True
+        self.record.resumed, self._goes_on, self.new = None, False, True
         self.record.write()
         return name
 

@@ -76,6 +76,7 @@ class HotClaudeKernel(ConfiguredKernel):
         self._reply: asyncio.Future[Frame] | None = None
         self._output: CellOutput | None = None
         self._page: Page | None = None
+        self._told = 0  # how many of the conversation's turns the replies have told of
 
     @cached_property
     def cells(self) -> Cells:
@@ -188,6 +189,18 @@ class HotClaudeKernel(ConfiguredKernel):
         self.cells.move_to(_client(request))
         self._page.show_again()
         return await asyncio.shield(self._reply)
+
+    def finish_metadata(self, parent: Frame, metadata: Frame, reply_content: Frame) -> Frame:
+        """Tell in the reply which turns the cell had, and where each is replayed from.
+
+        A reply's metadata is not saved in the notebook, which is the same live and replayed.
+        """
+        turns = self.conversation.turns[self._told :]
+        self._told += len(turns)
+        if turns:
+            told = [{"source": turn.source, "absent": turn.absent} for turn in turns]
+            metadata["hotclaude"] = {"turns": told}
+        return metadata
 
     def _ok(self, help_pages: Iterable[str] = ()) -> Frame:
         payload = [

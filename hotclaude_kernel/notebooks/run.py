@@ -22,7 +22,7 @@ from ..cells import parameters
 from ..conversation.modes import MODES, PACES
 from ..errors import HotClaudeError, UsageError
 from ..kernel.startup import NOTEBOOK_ENV, SCOPE_ENV
-from ..page.words import listed
+from ..page.words import counted, listed, told, uncompared
 from .file import KERNEL, runnable, write
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Run:
     progress: bool = True
     error: list[str] = field(default_factory=list)  # the failed cell's error, in lines
     stopped_by: int = 0  # the number of the signal that stopped the run
+    sources: list[str] = field(default_factory=list)  # of each turn, as in `turns.turn.Turn`
+    absent: list[str] = field(default_factory=list)  # files that replayed turns mention
 
     @property
     def cells(self) -> int:
@@ -87,6 +89,10 @@ def run(options: argparse.Namespace) -> int:
     job.save()  # fail before the first answer if the file can't be written
     code = asyncio.run(execute(job))
     print(f"Written to {job.output}")
+    if job.sources:
+        print(f"{counted(len(job.sources), 'turn')}: {told(job.sources)}")
+    if job.absent:
+        print(f"Files {uncompared(job.absent)}")
     return code
 
 
@@ -277,6 +283,9 @@ def _client(job: Run, bar: Any) -> Any:
 
     def ran(execute_reply: dict[str, Any], **_: Any) -> None:
         job.save()
+        about = execute_reply["metadata"].get("hotclaude", {})
+        job.sources += [turn["source"] for turn in about.get("turns", ())]
+        job.absent += [path for turn in about.get("turns", ()) for path in turn["absent"]]
         bar.update(execute_reply["content"]["status"] == "ok")
 
     def failed(execute_reply: dict[str, Any], **_: Any) -> None:

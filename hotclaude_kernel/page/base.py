@@ -186,6 +186,9 @@ class Page:
     def note(self, text: str) -> None:
         """Show a line of the kernel's own."""
 
+    def withdraw(self, text: str, because: str) -> None:
+        """Remove a line of the kernel's own, or say below it why it does not hold."""
+
     def warn(self, text: str) -> None:
         """Write a line of the kernel's own to stderr."""
 

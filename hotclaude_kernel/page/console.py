@@ -90,6 +90,10 @@ class ConsolePage(Page):
         self._line(f"[{text}]")
         self._throttle.fire(UPDATE_S)
 
+    def withdraw(self, text: str, because: str) -> None:
+        """Say below the line why it does not hold: a console can't remove it."""
+        self.note(because)
+
     def warn(self, text: str) -> None:
         """Write a line of the kernel's own to stderr."""
         self._output.stream(f"{text}\n", "stderr")

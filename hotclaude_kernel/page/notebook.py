@@ -49,6 +49,8 @@ class NotebookPage(Page):
         self._held: list[Piece] = []
         self._grown: list[tuple[Card, int]] = []
         self._own: list[Callable[[], None]] = []  # each shows an output of the kernel's own
+        self._notes: dict[str, Callable[[], None]] = {}  # those of lines, by their text
+        self._withdrawn = False
         self._throttle = Throttle(self._flush)
         self._wrote = self._closed = False
 
@@ -204,6 +206,13 @@ class NotebookPage(Page):
         """Show a line of the kernel's own, in an output of its own."""
         line = visible(text)
         self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
+        self._notes[text] = self._own[-1]
+
+    def withdraw(self, text: str, because: str) -> None:
+        """Remove a line of the kernel's own when the page is closed."""
+        if (shown := self._notes.pop(text, None)) in self._own:
+            self._own.remove(shown)
+            self._withdrawn = True
 
     def warn(self, text: str) -> None:
         """Write a line of the kernel's own to stderr."""
@@ -271,11 +280,11 @@ class NotebookPage(Page):
         show()
 
     def _clear_void(self) -> None:
-        """If some outputs have become empty, clear the cell and show the others again.
+        """If some outputs are empty or withdrawn, clear the cell and show the others again.
 
         Jupyter can update a display but not remove one.
         """
-        if len(self._document.segments) >= len(self._ids):
+        if len(self._document.segments) >= len(self._ids) and not self._withdrawn:
             return
         self._output.clear()
         self._forget_outputs()

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .text import escape, visible
+from .words import sourced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,6 +88,7 @@ class _Row(Struct, frozen=True, kw_only=True):
     active: bool  # on the path to the notebook's position
     sign: str
     marks: tuple[_Part, ...]
+    source: str = ""  # in words, of a turn that was replayed
 
     @property
     def number(self) -> str:
@@ -97,11 +99,13 @@ class _Row(Struct, frozen=True, kw_only=True):
         """The words to the right of the number."""
         if not self.node:
             return [*self.marks]
-        prompt = _Part("prompt", _line(self.node.prompt) or "(no text)")
-        if self.node.status == "ok":
-            return [prompt, *self.marks]
-        kind = "interrupted" if self.node.status == "interrupted" else "error"
-        return [prompt, _Part(kind, _line(self.node.status)), *self.marks]
+        parts = [_Part("prompt", _line(self.node.prompt) or "(no text)")]
+        if self.node.status != "ok":
+            kind = "interrupted" if self.node.status == "interrupted" else "error"
+            parts.append(_Part(kind, _line(self.node.status)))
+        if self.source:
+            parts.append(_Part("quiet", f"replayed from {_line(self.source)}"))
+        return [*parts, *self.marks]
 
 
 def _rows(tree: Tree) -> list[_Row]:
@@ -125,6 +129,7 @@ def _walked(tree: Tree) -> Iterator[_Row]:
                 active=on_path,
                 sign="◉" if at == tree.head else "●" if on_path else "○",
                 marks=(*[_Part("quiet", "start")][: at is None], *marks.get(at, ())),
+                source=sourced(source) if (source := tree.sources.get(at or "")) else "",
             )
         # `pop` takes the last: the side branches in the order they were asked, then the heir.
         waiting.extend((heir, lane, False) for heir in following[:1])
@@ -202,7 +207,9 @@ def _folded(rows: Iterable[_Row]) -> Iterator[_Row]:
 def _shortened(run: list[_Row]) -> list[_Row]:
     middle = run[SHOWN_AT_ENDS:-SHOWN_AT_ENDS]
     failed = sum(row.node is not None and row.node.status != "ok" for row in middle)
+    replayed = sum(bool(row.source) for row in middle)
     told = f"{len(middle)} turns" + (f", {failed} not ok" if failed else "")
+    told += f", {replayed} replayed" if replayed else ""
     fold = replace(middle[0], node=None, sign="⋮", marks=(_Part("quiet", told),))
     return [*run[:SHOWN_AT_ENDS], fold, *run[-SHOWN_AT_ENDS:]]
 

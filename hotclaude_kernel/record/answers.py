@@ -59,13 +59,14 @@ class Scope(Struct, frozen=True, kw_only=True):
     """Where a notebook's answers come from.
 
     `notebook` is the row of the notebook itself. `cassettes` maps the rows of the cassettes beside
-    it to their file names. `folder` are the rows of the notebooks in the working directory: only
-    for a notebook whose path is unknown. `shown` are the nodes in the outputs saved in its file.
+    it to their file names. `folder` maps the rows of the notebooks in the working directory to
+    their file names, empty if unknown: only for a notebook whose own path is unknown. `shown` are
+    the nodes in the outputs saved in its file.
     """
 
     notebook: int
     cassettes: Mapping[int, str] = {}
-    folder: frozenset[int] = frozenset()
+    folder: Mapping[int, str] = {}
     shown: frozenset[str] = frozenset()
 
     @property
@@ -104,7 +105,7 @@ def _candidate(
     return Candidate(
         node=node,
         source=scope.source(notebook),
-        name=scope.cassettes.get(notebook, ""),
+        name=scope.cassettes.get(notebook) or scope.folder.get(notebook, ""),
         origin=notebook,
         conditions=_conditions(db, notebook, turn, endpoint),
         later=_later(db, notebook, turn),
@@ -176,8 +177,11 @@ def copy_answers(db: sqlite3.Connection, notebook: int, origin: int) -> None:
 # --- the notebooks of a scope ----------------------------------------------------------------
 
 
-def in_folder(store: Database, folder: str) -> frozenset[int]:
-    """Return the rows of the notebooks in a folder, and of those without a path that ran there."""
+def in_folder(store: Database, folder: str) -> dict[int, str]:
+    """Return the notebooks in a folder, by row, and those without a path that ran there.
+
+    Each has its file's name, empty if it has no path.
+    """
     # "0" comes after "/": all paths below the folder lie between the two.
     query = (
         "select id, path from notebook where folder = ?"
@@ -185,8 +189,8 @@ def in_folder(store: Database, folder: str) -> frozenset[int]:
     )
     with store.read() as db:
         rows = db.execute(query, (folder, f"{folder}/", f"{folder}0")).fetchall()
-    deep = len(folder) + 1
-    return frozenset(at for at, path in rows if path is None or "/" not in path[deep:])
+    names = {at: (path or "")[len(folder) + 1 :] for at, path in rows}
+    return {at: name for at, name in names.items() if "/" not in name}
 
 
 def has_answers(store: Database, notebooks: Iterable[int]) -> bool:

@@ -16,7 +16,7 @@ from . import notebooks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..turns.tree import Branches
+    from ..turns.tree import Branches, Node
     from .database import Database
     from .notebooks import Notebook
 
@@ -32,7 +32,8 @@ class Claim:
         self._store, self._notebook, self._kernel, self._say = store, notebook, kernel, say
         self._ends = dict(notebook.branches.branches)  # as recorded
         self._marks = dict(notebook.branches.checkpoints)  # the checkpoints, as recorded
-        self._home: tuple[str, bool, str | None] | None = None  # what `begin_run` has left
+        # What `begin_run` has left: the branch, the turn, whether as a guest, and what was held.
+        self._home: tuple[str, Node | None, bool, str | None] | None = None
         self._held: str | None = None  # the branch that this kernel holds
         here = self.tree.current
         self.guest = not self._hold(here)
@@ -85,12 +86,18 @@ class Claim:
         """Note that a branch is recorded to end at a turn."""
         self._ends[branch] = node
 
-    def write(self, tree: Branches) -> None:
-        """Record what was moved of `tree`, this notebook's with or without unrecorded turns."""
+    def write(self, tree: Branches, deleted: str = "") -> None:
+        """Record what was moved of `tree`, the notebook's without its private turns.
+
+        The branch `deleted` is deleted.
+        """
+        self._ends.pop(deleted, None)
         ends = dict(tree.branches.items() - self._ends.items())
         marks = dict(tree.checkpoints.items() - self._marks.items())
         current = None if self.guest else tree.current
-        notebooks.write_branches(self._store, self._notebook.id, ends, marks, current=current)
+        notebooks.write_branches(
+            self._store, self._notebook.id, ends, marks, current=current, deleted=deleted
+        )
         self._ends |= ends
         self._marks |= marks
 
@@ -109,7 +116,7 @@ class Claim:
     def begin_run(self) -> None:
         """Move to the start, as a guest, until `end_run`."""
         tree = self.tree
-        self._home = (tree.current, self.guest, self._held)
+        self._home = (tree.current, tree.head, self.guest, self._held)
         self.guest, self._held = True, None
         self._greeting = ""  # a run's outputs are the same wherever it runs
         tree.fork(tree.free_name(_stem(tree.current)))
@@ -119,8 +126,9 @@ class Claim:
         """Return to where `begin_run` was. A branch of the run that is not recorded is removed."""
         assert self._home is not None
         run = self.tree.current
-        here, self.guest, held = self._home
+        here, head, self.guest, held = self._home
         self.tree.checkout(here)
+        self.tree.step_back(head)  # turns that were ahead are ahead again
         self._held = None if run in self._ends else held
         if run not in self._ends:
             del self.tree.branches[run]

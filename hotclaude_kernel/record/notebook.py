@@ -272,15 +272,18 @@ class Record:
                 case Recorded(node=node):
                     uuid = self.store.save(self.notebook, turn, branch=branch, scope=self.scope)
                 case _Joined(node, origin):
+                    # Replays that go along the branch leave its end where it is.
+                    ends = self.branches.branches.get(branch) == node.id
                     self.store.join(
                         self.notebook,
                         node.id,
                         node.cell_id,
-                        branch=branch,
+                        branch=branch if ends else None,
                         scope=self.scope,
                         origin=origin,
                     )
-            self._claim.ended(branch, node.id)
+            if self.branches.branches.get(branch) == node.id or isinstance(turn, Recorded):
+                self._claim.ended(branch, node.id)
             self._pending.pop(0)
         return uuid
 
@@ -305,15 +308,15 @@ class Record:
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 
-    def write(self) -> None:
-        """Write the branches and checkpoints that were moved. If that fails, a notice says so."""
+    def write(self, *, deleted: str = "") -> None:
+        """Write the branches and checkpoints that were moved, and delete one. If that fails, a notice says so."""
         if self._waits:
             return
         try:
             self._write_pending()
             self._claim.rename_taken()
             kept = self.branches.nodes.keys() - self._private.keys()
-            self._claim.write(self.branches.only(kept) if self._private else self.branches)
+            self._claim.write(self.branches.only(kept) if self._private else self.branches, deleted)
         except StoreError as error:
             self._notices.append(f"{error.message}. {error.hint}")
 

@@ -157,9 +157,14 @@ def write_branches(
     checkpoints: Mapping[str, str],
     *,
     current: str | None,
+    deleted: str = "",
 ) -> None:
-    """Record the ends of some branches, some checkpoints, and the current branch if given."""
+    """Record the ends of some branches, some checkpoints, and the current branch if given.
+
+    The branch `deleted` is deleted.
+    """
     with store.write() as db:
+        db.execute("delete from branch where notebook = ? and name = ?", (notebook, deleted))
         for table, names in (("branch", branches), ("checkpoint", checkpoints)):
             db.executemany(
                 f"insert into {table} values (?, ?, ?)"

@@ -46,10 +46,11 @@ def widened(store: Store, notebook: int, path: str | None, warn: Callable[[str],
     folder = working_folder() if path is None else None
     if path is None and folder is None:
         return Scope(notebook=notebook)
+    neighbours = in_folder(store, folder) if folder else {}
     return Scope(
         notebook=notebook,
         cassettes=_cassettes(store, places.found(path), warn),
-        folder=in_folder(store, folder) - {notebook} if folder else frozenset(),
+        folder={row: name for row, name in neighbours.items() if row != notebook},
         shown=saved_nodes([path] if path else _notebooks(folder)),
     )
 

@@ -116,11 +116,11 @@ class Store(Database):
         node: str,
         cell_id: str | None,
         *,
-        branch: str,
+        branch: str | None,
         scope: int | None = None,
         origin: int | None = None,
     ) -> None:
-        """Make a recorded turn a member of this notebook, and end the branch at it.
+        """Make a recorded turn a member of this notebook, and end a branch at it if one is given.
 
         From now on it is the one that replays for its key in the notebook `scope`, by default this
         one, under the conditions that it has in the notebook `origin`.
@@ -128,7 +128,8 @@ class Store(Database):
         with self.write() as db:
             at = row_of(db, node)
             join(db, notebook, at, cell_id)
-            put_branch(db, notebook, branch, at)
+            if branch is not None:
+                put_branch(db, notebook, branch, at)
             take_answer(db, scope or notebook, at, origin)
 
     def node(self, node: str, cell_id: str | None = None) -> Node | None:

@@ -29,10 +29,11 @@ NONE = Conditions()
 class Candidate(Struct, frozen=True, kw_only=True):
     """A recorded turn that answers a question, and where it is from.
 
-    `source` is `record` (the notebook's own), `cassette` (one beside it, called `name`), `outputs`
-    (it stands in the notebook's saved outputs) or `folder` (of another notebook there). `origin` is
-    the row of the notebook whose conditions these are. `later` maps each file to the contents that
-    this turn and later turns of that notebook left it with.
+    `source` is `record` (the notebook's own), `cassette` (beside it), `outputs` (it stands in the
+    notebook's saved outputs) or `folder` (of another notebook there). `name` is the file name of
+    the cassette or of the other notebook, empty if unknown. `origin` is the row of the notebook
+    whose conditions these are. `later` maps each file to the contents that this turn and later
+    turns of that notebook left it with.
     """
 
     node: str

@@ -52,7 +52,8 @@ class Tree(Struct, frozen=True, kw_only=True):
     """A snapshot of the tree, for display; `nodes` are in the order in which they ended.
 
     `head` is the id of the turn that the next one follows, `None` before the first. `current` is
-    the name of the current branch. `branches` and `checkpoints` map names to ids.
+    the name of the current branch. `branches` and `checkpoints` map names to ids. `sources` maps
+    the turns that this kernel replayed to where they come from, as in `Turn`.
     """
 
     nodes: tuple[Node, ...]
@@ -60,6 +61,7 @@ class Tree(Struct, frozen=True, kw_only=True):
     current: str
     branches: Mapping[str, str | None]
     checkpoints: Mapping[str, str]
+    sources: Mapping[str, str] = {}
 
 
 def _ended(node: Node) -> float:
@@ -69,7 +71,9 @@ def _ended(node: Node) -> float:
 class Branches:
     """The growing tree of one notebook, with its current branch and the path to the head.
 
-    `branches` maps a name to the id of its last turn, `None` before the first turn.
+    `branches` maps a name to the id of its last turn, `None` before the first turn. `ahead` are the
+    turns of the current branch after the head, the next one first. There are some while cells that
+    are run again replay them one by one: nothing is left yet, so the branch ends where it did.
     """
 
     def __init__(
@@ -85,11 +89,21 @@ class Branches:
         self.branches: dict[str, str | None] = {current: None, **(branches or {})}
         self.checkpoints = dict(checkpoints or {})
         self.path: list[Node] = self.path_to(self.branches[current])
+        self.ahead: list[Node] = []
 
     @property
     def head(self) -> Node | None:
         """The turn that the next one follows, `None` before the first turn."""
         return self.path[-1] if self.path else None
+
+    @property
+    def end(self) -> Node | None:
+        """The last turn of the current branch, `None` if it has none."""
+        return self.ahead[-1] if self.ahead else self.head
+
+    def beyond(self, turn: Node | None) -> list[Node]:
+        """Return the turns of the current branch after a turn of the path, or after the start."""
+        return [*self.path[turn.number if turn else 0 :], *self.ahead]
 
     def view(self) -> Tree:
         """Return a snapshot of the tree, for display."""
@@ -142,31 +156,54 @@ class Branches:
         return cell_id
 
     def grow(self, node: Node) -> None:
-        """Add a turn after the head and make it the head. It replaces a node of the same id."""
+        """Add a turn after the head and make it the head. It replaces a node of the same id.
+
+        The current branch ends there, unless the turn is the next one ahead. If other turns are
+        ahead, another branch keeps them.
+        """
+        if self.ahead and self.ahead[0].id == node.id:
+            del self.ahead[0]
+        else:
+            if self.ahead:
+                self.rewind(self.head)
+            self.branches[self.current] = node.id
         self.nodes[node.id] = node
         self.path.append(node)
-        self.branches[self.current] = node.id
 
     def stand(self, at: str | None) -> None:
         """Move the head, and with it the current branch, to the turn `at`; `None`: to the start."""
-        self.path = self.path_to(at)
+        self.path, self.ahead = self.path_to(at), []
         self.branches[self.current] = at
 
-    def rewind(self, before: Node) -> str:
-        """Move the head to before a turn of the path; return the branch that keeps the old head."""
+    def step_back(self, turn: Node | None) -> None:
+        """Move the head back to a turn of the path, or to the start.
+
+        The turns after it are ahead then: the current branch ends where it did.
+        """
+        self.ahead = self.beyond(turn)
+        del self.path[turn.number if turn else 0 :]
+
+    def rewind(self, turn: Node | None) -> str:
+        """Move the head and the end of the current branch back to a turn of the path, or the start.
+
+        Return the branch that keeps the old end.
+        """
         name = self.keep()
-        self.stand(before.parent)
+        self.stand(turn.id if turn else None)
         return name
 
-    def keep(self) -> str:
-        """Return a branch, other than the current one, that ends at the head; make one if needed.
+    def rejoin(self, ahead: Iterable[Node], name: str = "") -> None:
+        """Undo a rewind: put the turns that it left ahead again, and delete the branch `name`."""
+        self.ahead = [*ahead]
+        self.branches[self.current] = self.end.id if self.end else None
+        self.branches.pop(name, None)
 
-        Before the first turn, return an empty name.
+    def keep(self) -> str:
+        """Return a branch, other than the current one, that ends where that does; or make one.
+
+        If the current branch has no turn, return an empty name.
         """
-        head = self.head.id if self.head else None
-        if head is None:
-            return ""
-        return self._named(head) or self.name(head)
+        return "" if self.end is None else self._named(self.end.id) or self.name(self.end.id)
 
     def _named(self, at: str) -> str:
         others = (name for name, end in self.branches.items() if end == at)
@@ -209,13 +246,13 @@ class Branches:
         if name not in self.branches:
             raise UsageError(f"There is no branch {name}", hint=self._known())
         self.current = name
-        self.path = self.path_to(self.branches[name])
+        self.path, self.ahead = self.path_to(self.branches[name]), []
 
     def fork(self, name: str) -> None:
         """Make a branch at the head and switch to it. Raises `UsageError` if the name is taken."""
         self._check_free(name)
         self.branches[name] = self.head.id if self.head else None
-        self.current = name
+        self.current, self.ahead = name, []
 
     def mark(self, name: str) -> Node:
         """Set a checkpoint at the head, or move it there; return the head.
@@ -240,11 +277,11 @@ class Branches:
     def find(self, where: str) -> str | None:
         """Return the id of the turn that `where` names, `None` before the first turn.
 
-        `where` is a number on the path, `start`, a branch, a checkpoint, or `branch:number`. Raises
-        `UsageError` if it names no turn.
+        `where` is a number on the current branch, `start`, a branch, a checkpoint, or
+        `branch:number`. Raises `UsageError` if it names no turn.
         """
         name, _, number = where.rpartition(":")
-        path: Sequence[Node] = self.path
+        path: Sequence[Node] = self.beyond(None)
         if where == "start":
             return None
         if where in self.checkpoints:
@@ -260,7 +297,7 @@ class Branches:
         raise UsageError(f"There is no turn {where}", hint=self._known())
 
     def _known(self) -> str:
-        turns = f"the turns 1 to {len(self.path)}, " if self.path else ""
+        turns = f"the turns 1 to {self.end.number}, " if self.end else ""
         marks = f"; checkpoints: {', '.join(self.checkpoints)}" if self.checkpoints else ""
         return f"There are {turns}start, and the branches {', '.join(self.branches)}{marks}."
 

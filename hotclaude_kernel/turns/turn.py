@@ -101,6 +101,9 @@ class Turn(Struct, kw_only=True, eq=False):
     saved_s: float = 0.0  # how much sooner it began than if a process had been started for it
     priced: bool = False  # whether the user pays the list price
     replayed: bool = False  # then its numbers are from the recording, and nothing was charged
+    # Where a replayed turn comes from: record, outputs, folder, or a kind and a file's name, like
+    # `cassette nb.hotclaude.jsonl`. Empty for a live turn.
+    source: str = ""
 
     @property
     def hot(self) -> bool:

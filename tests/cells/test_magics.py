@@ -18,6 +18,7 @@ from hotclaude_kernel.claude.events import Usage
 from hotclaude_kernel.claude.session import Greeting
 from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
+from hotclaude_kernel.page.words import counted
 from hotclaude_kernel.pool.warm import Limits, Tally
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
@@ -84,6 +85,9 @@ class FakeConversation:
 
     async def change(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)
+
+    def expect_branch(self) -> None:
+        pass
 
     async def renew(self) -> str:
         self.renewed += 1
@@ -443,6 +447,44 @@ class TestReports:
         assert rows["tokens"] == "6,000 in (2,000 from the cache), 80 out"
         assert rows["first text, hot"] == "0.500 s (median of 2)"
         assert rows["first text, cold"] == "0.500 s (median of 1)"
+
+    async def test_status_tells_replayed_from_live_turns_and_from_where(
+        self, conversation: FakeConversation
+    ) -> None:
+        sources = ["cassette nb.hotclaude.jsonl", "", "record", "outputs", "folder", "", "record"]
+        conversation.turns = [structs.replace(turn(hot=True), source=at) for at in sources]
+        conversation.turns[0].absent = ("notes.txt", "a.txt")
+        conversation.turns[2].absent = ("notes.txt",)
+        assert (await self.rows(conversation))["answers"] == (
+            "1 replayed from the cassette nb.hotclaude.jsonl, 2 replayed from the record, "
+            "1 replayed from the notebook's saved outputs, 1 replayed from another notebook here, "
+            "2 asked; not compared, since not here: notes.txt, a.txt"
+        )
+
+    @pytest.mark.parametrize(
+        ("back", "stands"),
+        [
+            (1, "on branch main, after turn 1 of 3; turns 2–3 are ahead: any other turn leaves"),
+            (2, "on branch main, after turn 2 of 3; turn 3 is ahead: any other turn leaves"),
+            (3, "on branch main, after turn 3"),
+        ],
+    )
+    async def test_status_and_branches_tell_of_turns_ahead(
+        self, back: int, stands: str, conversation: FakeConversation
+    ) -> None:
+        conversation.turns = [turn(hot=True)]
+        tree = conversation.branches
+        for number in (1, 2, 3):
+            parent = f"n{number - 1}" if number > 1 else None
+            tree.grow(Node(id=f"n{number}", parent=parent, number=number, prompt="hi", status="ok"))
+        tree.step_back(tree.path[back - 1])
+        rows = await self.rows(conversation)
+        assert rows["stands"].replace(" them as a branch", "") == stands
+        here = f"here after turn {back} | 3 " if back < 3 else "here | 3 "
+        assert f"| main | branch, {here}" in (await run("%branches", conversation)).report
+        left_out = f"{counted(3 - back, 'turn')} ahead, " if back < 3 else ""
+        report = (await run("%context", conversation)).report
+        assert f"| left out | {left_out}0 turns of other branches, 1 that" in report
 
     @pytest.mark.parametrize("use", [None, {}, {"totalTokens": None}])
     async def test_an_older_binary_does_not_know_its_context(

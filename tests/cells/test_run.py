@@ -221,7 +221,60 @@ class TestTurns:
         outcome = await host.run("%%refresh\nhello")
         assert outcome.value == "second"
         assert len(server.requests) == 2
-        assert "Rewound before turn 1" in host.outputs.plain
+        assert "Rewound before turn 1; turn 1 is branch branch-1" in host.outputs.plain
+
+    async def test_the_same_answer_again_shows_what_it_showed_and_leaves_nothing(
+        self, host: Host, server: ModelServer
+    ) -> None:
+        host.cells.footer = False
+        server.model = Script(["first", "second", "first"])
+        await host.run("one", id_="a")
+        shown = list(host.outputs.shown.values())
+        await host.run("two", id_="b")
+        await host.run("one", id_="a")
+        assert len(server.requests) == 3
+        assert list(host.outputs.shown.values()) == shown
+        assert list(host.conversation.branches.branches) == ["main"]
+        await host.run("three", id_="c")
+        assert "Rewound before turn 2; turn 2 is branch branch-1" in host.outputs.plain
+
+    async def test_another_page_that_refreshes_asks_again(
+        self, host: Host, server: ModelServer
+    ) -> None:
+        server.model = Script(["first", "second"])
+        await host.run("hello", client="page")
+        outcome = await host.run("%%refresh\nhello", client="reloaded")
+        assert outcome.value == "second"
+        assert SHOWN_AGAIN not in host.outputs.plain
+        assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("line", ["%effort high", "%system Be brief.", "%tools none"])
+    async def test_another_page_that_changes_a_setting_asks_another_question(
+        self, host: Host, server: ModelServer, line: str
+    ) -> None:
+        server.model = Script(["first", "second"])
+        await host.run("hello", client="page")
+        outcome = await host.run(f"{line}\nhello", client="reloaded")
+        assert outcome.value == "second"
+        assert SHOWN_AGAIN not in host.outputs.plain
+        assert len(server.requests) == 2
+
+    async def test_settings_of_a_cell_of_their_own_make_another_question_too(
+        self, host: Host, server: ModelServer
+    ) -> None:
+        server.model = Script(["first", "second"])
+        await host.run("hello", client="page")
+        await host.run("%effort high", id_="b", client="reloaded")
+        assert (await host.run("hello", client="reloaded")).value == "second"
+        assert len(server.requests) == 2
+
+    async def test_where_turns_are_appended_another_page_is_shown_the_answer_too(
+        self, host: Host, server: ModelServer
+    ) -> None:
+        host.conversation.position.rerun = "append"
+        first = await host.run("hello", client="page")
+        assert (await host.run("hello", client="reloaded")).turn is first.turn
+        assert len(server.requests) == 1
 
     async def test_another_client_is_shown_the_answer_once(
         self, host: Host, server: ModelServer

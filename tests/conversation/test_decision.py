@@ -119,5 +119,5 @@ class TestModes:
 
 class TestScope:
     def test_where_an_answer_is_from(self) -> None:
-        scope = Scope(notebook=1, cassettes={2: "a.hotclaude.jsonl"}, folder=frozenset({3}))
+        scope = Scope(notebook=1, cassettes={2: "a.hotclaude.jsonl"}, folder={3: "b.ipynb"})
         assert [scope.source(row) for row in (1, 2, 4, 3)] == list(SOURCES)

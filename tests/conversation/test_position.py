@@ -12,6 +12,7 @@ from hotclaude_kernel.conversation.position import Position
 from hotclaude_kernel.errors import UsageError
 from hotclaude_kernel.pool.warm import Place
 from hotclaude_kernel.record.notebook import Record
+from hotclaude_kernel.record.notebooks import notebook_at
 from hotclaude_kernel.turns import identity
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
@@ -65,7 +66,8 @@ class Book:
         """Ask a prompt as a conversation does, and stand on its turn; it is answered the same."""
         prompt = asking(cell, text)
         where = self.position.asked(prompt)
-        self.position.rewind(cell)
+        self.position.rewind(where)
+        self.position.say_goes_on()
         turn = Recorded(
             node=Node(
                 id=identity.node_digest(where.key.turn, []),
@@ -85,7 +87,23 @@ class Book:
         )
         self.record.add(turn)
         self.position.new = False
+        self.position.settle(turn.node.id)
         return turn.node
+
+    def rewind(self, cell: str | None) -> None:
+        """Rewind as a conversation does before it asks a cell's prompt."""
+        self.position.rewind(self.position.asked(asking(cell)))
+
+    def replay(self, cell: str, node: Node) -> None:
+        """Replay a turn in a cell, as a conversation does."""
+        where = self.position.asked(asking(cell, node.prompt))
+        self.position.rewind(where, node.id)
+        self.position.follow(where, replace(node, cell_id=cell))
+
+    def recorded(self) -> dict[str, str | None]:
+        """The branches as a kernel would find them if this one were killed now."""
+        store = self.record.store
+        return dict(notebook_at(store, self.path).branches.branches)
 
     def ask_all(self, cells: str) -> list[Node]:
         return [self.ask(cell) for cell in cells]
@@ -176,14 +194,14 @@ class TestANewOne:
         book.ask("a")
         position = book.restart()
         position.recognise("a")
-        position.rewind("a")
+        book.rewind("a")
         assert position.place == Place(Settings())
 
 
 class TestRewinding:
     def test_what_it_leaves_is_a_branch_with_a_name_and_that_is_said_once(self, book: Book) -> None:
         _, second, _ = book.ask_all("abc")
-        book.position.rewind("b")
+        book.rewind("b")
         assert book.position.take_notices() == [
             "Rewound before turn 2; turns 2–3 are branch branch-1"
         ]
@@ -195,13 +213,13 @@ class TestRewinding:
 
     def test_of_one_turn_it_speaks_as_of_one(self, book: Book) -> None:
         book.ask_all("ab")
-        book.position.rewind("b")
+        book.rewind("b")
         assert book.position.take_notices() == ["Rewound before turn 2; turn 2 is branch branch-1"]
 
     def test_what_another_branch_holds_gets_no_second_name(self, book: Book) -> None:
         book.ask_all("ab")
         book.position.go(lambda: book.position.branches.fork("side"))
-        book.position.rewind("b")
+        book.rewind("b")
         assert book.position.take_notices() == ["Rewound before turn 2; turn 2 is branch main"]
         assert book.position.branches.branches.keys() == {MAIN, "side"}
 
@@ -211,7 +229,7 @@ class TestRewinding:
     ) -> None:
         book.ask_all("ab")
         book.position.rerun = rerun
-        book.position.rewind(cell)
+        book.rewind(cell)
         assert book.path_now() == ["prompt a", "prompt b"]
         assert book.position.branches.branches.keys() == {MAIN}
         assert (book.position.take_notices(), book.position.rewound) == ([], None)
@@ -221,15 +239,128 @@ class TestRewinding:
         book.ask("a")
         book.position.settings = Settings(model="opus")
         book.ask("b")
-        book.position.rewind("b")
+        book.rewind("b")
         assert book.position.settings == Settings(model="haiku")
 
     def test_a_later_kernel_finds_both_ends(self, book: Book) -> None:
         first, second = book.ask_all("ab")
-        book.position.rewind("b")
+        book.rewind("b")
         branches = book.restart().branches
         assert branches.branches == {MAIN: first.id, "branch-1": second.id}
         assert branches.head == first
+
+
+class TestReplayingAlongTheBranch:
+    """Six turns, a restart, and cells that are run again and replay."""
+
+    @pytest.fixture
+    def six(self, book: Book) -> list[Node]:
+        nodes = book.ask_all("abcdef")
+        book.restart().recognise("a")
+        return nodes
+
+    def test_nothing_is_said_and_no_branch_is_made(self, book: Book, six: list[Node]) -> None:
+        for cell, node in zip("abcdef", six, strict=True):
+            book.replay(cell, node)
+            assert book.position.take_notices() == []
+            assert book.recorded() == {MAIN: six[-1].id}
+        assert [node.id for node in book.position.branches.path] == [node.id for node in six]
+        assert book.position.branches.ahead == []
+
+    def test_a_replayed_rerun_on_the_way_says_nothing_either(
+        self, book: Book, six: list[Node]
+    ) -> None:
+        for at in (0, 1, 2, 1, 0, 1, 2, 3, 4, 5):
+            book.replay("abcdef"[at], six[at])
+        assert book.position.take_notices() == []
+        assert book.recorded() == {MAIN: six[-1].id}
+
+    def test_the_first_new_turn_leaves_the_rest_and_says_so(
+        self, book: Book, six: list[Node]
+    ) -> None:
+        book.replay("a", six[0])
+        book.rewind("g")
+        assert book.position.take_notices() == [
+            "Rewound before turn 2; turns 2–6 are branch branch-1"
+        ]
+        assert book.recorded() == {MAIN: six[0].id, "branch-1": six[-1].id}
+        new = book.ask("g")
+        assert book.recorded() == {MAIN: new.id, "branch-1": six[-1].id}
+        assert book.position.rewound is not None
+        assert book.position.rewound.id == six[1].id
+
+    def test_so_does_a_replay_of_another_turn(self, book: Book, six: list[Node]) -> None:
+        other = book.ask("c", "another c")
+        book.position.go(lambda: book.position.branches.checkout("branch-1"))
+        book.position.take_notices()
+        book.replay("a", six[0])
+        book.replay("b", six[1])
+        assert book.position.take_notices() == []
+        book.replay("c", other)
+        assert book.position.take_notices() == [
+            "Rewound before turn 3; turns 3–6 are branch branch-2"
+        ]
+        ends = {MAIN: other.id, "branch-1": other.id, "branch-2": six[-1].id}
+        assert book.recorded() == ends
+
+    def test_a_new_turn_is_asked_under_what_holds_there(self, book: Book, six: list[Node]) -> None:
+        book.replay("a", six[0])
+        book.position.settings = Settings(model="haiku", permission_mode="plan")
+        book.rewind("g")
+        assert book.position.settings == Settings(model="haiku", permission_mode="plan")
+
+    @pytest.mark.parametrize("end", ["close", "kill"])
+    def test_a_kernel_that_ends_meanwhile_leaves_the_next_one_at_the_end(
+        self, book: Book, six: list[Node], end: str
+    ) -> None:
+        book.replay("b", six[1])
+        position = book.restart() if end == "close" else book.open()
+        assert [node.id for node in position.branches.path] == [node.id for node in six]
+
+    def test_a_new_conversation_keeps_all_of_it(self, book: Book, six: list[Node]) -> None:
+        book.replay("a", six[0])
+        assert book.position.renew() == "branch-1"
+        assert book.recorded() == {MAIN: None, "branch-1": six[-1].id}
+
+
+class TestTheSameAnswerAgain:
+    def test_nothing_was_left_and_the_rest_is_ahead(self, book: Book) -> None:
+        first, second, third = book.ask_all("abc")
+        again = book.ask("b")
+        line = "Rewound before turn 2; turns 2–3 are branch branch-1"
+        assert again.id == second.id
+        assert book.position.take_withdrawn() == [line]
+        assert book.position.take_withdrawn() == []
+        assert book.recorded() == {MAIN: third.id}
+        assert book.position.branches.branches == {MAIN: third.id}
+        assert book.path_now() == ["prompt a", "prompt b"]
+        assert [node.id for node in book.position.branches.ahead] == [third.id]
+        assert first.id == book.position.branches.path[0].id
+
+    def test_a_kernel_that_is_killed_before_it_is_known_has_the_branch_that_was_announced(
+        self, book: Book
+    ) -> None:
+        first, _, third = book.ask_all("abc")
+        book.rewind("b")
+        assert book.recorded() == {MAIN: first.id, "branch-1": third.id}
+
+    def test_a_branch_that_was_there_stays(self, book: Book) -> None:
+        _, second = book.ask_all("ab")
+        book.position.go(lambda: book.position.branches.fork("side"))
+        book.ask("b")
+        assert book.position.take_withdrawn() == ["Rewound before turn 2; turn 2 is branch main"]
+        assert book.recorded() == {MAIN: second.id, "side": second.id}
+
+    def test_a_turn_that_does_not_finish_withdraws_nothing(self, book: Book) -> None:
+        first, second = book.ask_all("ab")
+        book.rewind("b")
+        book.position.settle(None)
+        book.replay("b", second)
+        book.position.settle(second.id)
+        assert book.position.take_withdrawn() == []
+        assert book.recorded() == {MAIN: second.id, "branch-1": second.id}
+        assert book.path_now() == ["prompt a", "prompt b"]
+        assert first.id == second.parent
 
 
 class TestGoing:
@@ -371,26 +502,47 @@ class TestGoingOnAfterAnEarlierKernel:
         book.ask_all("ab")
         position = book.restart()
         position.recognise("b")
-        position.rewind("b")
+        book.rewind("b")
         position.say_goes_on()
         [said] = position.take_notices()
         assert said.startswith("Rewound before turn 2")
 
-    @pytest.mark.parametrize("move", ["go", "renew"])
-    def test_one_that_has_moved_before_the_first_cell_says_nothing_and_keeps_its_settings(
-        self, book: Book, move: str
+    def test_one_that_has_moved_before_the_first_cell_goes_on_from_there_and_keeps_its_settings(
+        self, book: Book
     ) -> None:
         first, _ = book.ask_all("ab")
         position = book.restart()
-        if move == "go":
-            position.go(lambda: position.branches.stand(first.id))
-        else:
-            position.renew()
+        position.go(lambda: position.branches.stand(first.id))
         position.settings = Settings(permission_mode="plan")  # as Claude's own change does
         position.recognise("c")
         position.say_goes_on()
-        assert position.take_notices() == []
+        assert position.take_notices() == ["Goes on after turn 1, from the record"]
         assert position.settings == Settings(permission_mode="plan")
+
+    def test_one_whose_first_cells_move_about_goes_on_from_where_they_end(self, book: Book) -> None:
+        first, _ = book.ask_all("ab")
+        position = book.restart()
+        position.recognise("c")
+        position.go(lambda: position.branches.stand(None))
+        position.go(lambda: position.branches.stand(first.id))
+        position.say_goes_on()
+        assert position.take_notices() == ["Goes on after turn 1, from the record"]
+
+    @pytest.mark.parametrize("move", ["start", "renew", "replay"])
+    def test_one_that_begins_anew_or_has_replayed_the_turn_goes_on_after_none(
+        self, book: Book, move: str
+    ) -> None:
+        _, second = book.ask_all("ab")
+        position = book.restart()
+        if move == "start":
+            position.go(lambda: position.branches.stand(None))
+        elif move == "renew":
+            position.renew()
+        position.recognise("c")
+        if move == "replay":
+            book.replay("b", second)
+        position.say_goes_on()
+        assert position.take_notices() == []
 
     def test_what_the_record_has_to_say_comes_first(self, book: Book) -> None:
         book.ask("a")

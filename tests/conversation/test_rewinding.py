@@ -75,11 +75,15 @@ class TestRunningACellAgain:
     async def test_the_same_answer_is_the_same_turn(self, book: Book) -> None:
         await book.run_all("a", "b", "c")
         await book.run_all("b")
+        assert book.branches == {"main": ["prompt a", "prompt b", "prompt c"]}
+        assert len(book.conversation.branches.nodes) == 3
+        book.said()
+        await book.run_all("d")
+        assert book.said() == "Rewound before turn 3; turn 3 is branch branch-1"
         assert book.branches == {
-            "main": ["prompt a", "prompt b"],
+            "main": ["prompt a", "prompt b", "prompt d"],
             "branch-1": ["prompt a", "prompt b", "prompt c"],
         }
-        assert len(book.conversation.branches.nodes) == 3
 
     async def test_what_follows_a_turn_that_came_out_the_same_is_resumed_with_it(
         self, book: Book, server: ModelServer

@@ -70,7 +70,7 @@ class TestRestartAndRunAll:
             replayed = [saved(notebook.run(f"prompt {cell}", cell_id=cell)) for cell in "bc"]
             status = notebook.run("%status", cell_id="s").plain
         assert replayed == live[1:]
-        assert "2 turns replayed" in status
+        assert "2 replayed from the record" in status
         assert len(server.requests) == count
 
     def test_where_nothing_may_be_asked_no_process_is_started(

@@ -90,6 +90,51 @@ class TestRestart:
             assert rows(cell)["stands"] == "on branch main, after turn 3"
             assert ", resumed 1 time" in rows(cell)["process"]
 
+    def test_replays_go_along_the_branch_and_the_first_new_turn_leaves_the_rest(
+        self, book: Book, server: ModelServer
+    ) -> None:
+        with book.open() as notebook:
+            run(notebook, *"abcdef")
+        count = len(server.requests)
+        with book.open() as notebook:
+            assert run(notebook, "a").outputs[0]["text/plain"] == "ok"
+            stands = rows(notebook.run("%status", cell_id="x"))["stands"]
+            assert stands == (
+                "on branch main, after turn 1 of 6; turns 2–6 are ahead: any other turn leaves "
+                "them as a branch"
+            )
+            assert notebook.run("%tree", cell_id="x").plain.splitlines() == [
+                "◉ 1  prompt a  replayed from the record  ← you are here",
+                *(f"○ {at}  prompt {cell}" for at, cell in enumerate("bcde", 2)),
+                "○ 6  prompt f  [main]",
+            ]
+            os.kill(notebook.pid, signal.SIGKILL)
+            until(lambda: not running(book.home), "claude ends with its kernel")
+        with book.open() as notebook:
+            stands = rows(notebook.run("%status", cell_id="x"))["stands"]
+            assert stands == "on branch main, goes on after turn 6, from the record"
+            run(notebook, "a", "b", "c")
+            assert len(server.requests) == count
+            found = rows(notebook.run("%branches", cell_id="x"))
+            assert found["main"].startswith("branch, here after turn 3 | 6 | `prompt f` | ")
+            assert len(found) == 3
+            cell = run(notebook, "new")
+            assert said(cell) == "Rewound before turn 4; turns 4–6 are branch branch-1"
+            assert history(server) == "abcnew"
+            notebook.run("%goto branch-1", cell_id="x")
+            run(notebook, "g")
+            assert history(server) == "abcdefg"
+
+    def test_a_turn_ahead_can_be_gone_to(self, book: Book, server: ModelServer) -> None:
+        with book.open() as notebook:
+            run(notebook, "a", "b", "c")
+        with book.open() as notebook:
+            run(notebook, "a")
+            line = said(notebook.run("%goto 2", cell_id="x"))
+            assert line == "on branch main, after turn 2; what was beyond is branch branch-1"
+            run(notebook, "d")
+            assert history(server) == "abd"
+
     def test_a_killed_kernel_leaves_nothing_and_the_next_can_rewind(
         self, book: Book, server: ModelServer
     ) -> None:

@@ -153,7 +153,8 @@ class TestRunningACellAgain:
         stands = "on branch main, after turn 2; 1 other branch; path unknown: after a restart, "
         assert found["stands"] == f"{stands}run a cell that has a turn first, or it is forgotten"
         store = grown.home / ".local/share/hotclaude/store.db"
-        assert found["record"] == f"new_episodes; 0 turns replayed; {store}"
+        assert found["record"] == f"new_episodes; {store}"
+        assert found["answers"] == "4 asked"
         assert re.match(r"pid \d+, claude [\d.]+", found["process"])
 
     def test_each_line_has_its_help(self, grown: Desk) -> None:

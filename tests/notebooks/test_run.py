@@ -102,7 +102,7 @@ class TestRunning:
         assert server.requests[0].model == "claude-haiku-4-5"
         assert "4/4" in done.stderr
         assert "WARNING" not in done.stderr
-        assert done.stdout == f"Written to {work / 'out.ipynb'}\n"
+        assert done.stdout == f"Written to {work / 'out.ipynb'}\n1 turn: 1 asked\n"
         nb = nbformat.read(work / "out.ipynb", as_version=4)
         nbformat.validate(nb)
         assert [cell.execution_count for cell in nb.cells] == [1, 2, 3, 4]
@@ -173,6 +173,40 @@ class TestEndings:
         assert [names(c) for c in nb.cells] == [[], [error], []]
         assert "never" not in prompts(server)
 
+    def test_it_tells_how_many_were_replayed_up_to_the_error(
+        self, server: ModelServer, work: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        written(work / "nb.ipynb", "one", "%help", "two")
+        assert main.main(["run", "nb.ipynb", "--no-progress"]) == 0
+        assert capsys.readouterr().out.endswith("\n2 turns: 2 asked\n")
+        written(work / "nb.ipynb", "one", "%help", "two", "three", "never")
+        server.model = lambda _: Failure(400, message="no")
+        assert main.main(["run", "nb.ipynb", "--no-progress"]) == 1
+        told = "3 turns: 2 replayed from the record, 1 asked"
+        assert capsys.readouterr().out.splitlines()[-1] == told
+        assert "2 replayed" not in (work / "nb-run.ipynb").read_text()
+
+    def test_it_names_the_cassette_that_turns_were_replayed_from(
+        self,
+        work: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        written(work / "nb.ipynb", "see @Notes.txt", "two")
+        (work / "Notes.txt").write_text("notes")
+        assert main.main(["run", "nb.ipynb", "-o", "nb.ipynb", "--no-progress"]) == 0
+        assert main.main(["export", "nb.ipynb"]) == 0
+        (work / "Notes.txt").unlink()
+        monkeypatch.setenv("HOTCLAUDE_STORE", str(work / "another.db"))
+        capsys.readouterr()
+        again = ["--record", "none", "-o", "again.ipynb", "--no-progress"]
+        assert main.main(["run", "nb.ipynb", *again]) == 0
+        assert capsys.readouterr().out.splitlines()[-2:] == [
+            "2 turns: 2 replayed from the cassette nb.hotclaude.jsonl",
+            "Files not compared, since not here: Notes.txt",
+        ]
+        assert (work / "again.ipynb").read_bytes() == (work / "nb.ipynb").read_bytes()
+
     def test_a_cell_that_takes_too_long_is_interrupted(
         self, server: ModelServer, work: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -192,7 +226,8 @@ class TestEndings:
         capsys.readouterr()
         again = ["--record", "none", "-o", "again.ipynb", "--no-progress"]
         assert main.main(["run", "nb.ipynb", *again]) == 0
-        assert capsys.readouterr().err == ""
+        told = "Written to again.ipynb\n2 turns: 2 replayed from the record\n"
+        assert capsys.readouterr() == (told, "")
         assert (work / "again.ipynb").read_bytes() == (work / "nb-run.ipynb").read_bytes()
         assert len(server.requests) == asked
 

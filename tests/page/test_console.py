@@ -66,6 +66,15 @@ class TestConsole:
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown.streamed)
         assert shown.streamed.startswith("ared b")
 
+    def test_a_line_that_is_withdrawn_is_answered_by_another(
+        self, console: ConsolePage, shown: Shown
+    ) -> None:
+        console.note("Rewound.")
+        take(console, MESSAGE, *text_events("The answer."))
+        console.withdraw("Rewound.", "It came out the same")
+        console.close()
+        assert shown.streamed == "[Rewound.]\nThe answer.\n[It came out the same]\n"
+
     def test_it_says_when_a_stream_broke(self, console: ConsolePage, shown: Shown) -> None:
         take(console, MESSAGE, delta("Half a sen"), retry(), MESSAGE, *text_events("Whole."))
         console.close()

@@ -278,6 +278,19 @@ class TestPreview:
         assert "clear" in shown.kinds
         assert shown.words == "model: opus The answer."
 
+    def test_a_line_that_is_withdrawn_leaves_no_output(
+        self, page: NotebookPage, shown: Shown
+    ) -> None:
+        page.note("Rewound.")
+        page.note("model: opus")
+        take(page, MESSAGE, *text_events("The answer."))
+        page.withdraw("Rewound.", "It came out the same")
+        page.withdraw("never shown", "It came out the same")
+        page.close()
+        page.footer("3 tokens", {})
+        assert shown.words == "model: opus The answer. 3 tokens"
+        assert not shown.blank
+
     def test_links_of_a_retried_stream_are_forgotten(
         self, page: NotebookPage, shown: Shown
     ) -> None:

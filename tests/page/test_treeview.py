@@ -42,6 +42,7 @@ def tree(
     statuses: Mapping[int, str] | None = None,
     branches: Mapping[str, int | None] | None = None,
     checkpoints: Mapping[str, int] | None = None,
+    sources: Mapping[int, str] | None = None,
     current: str = "main",
 ) -> Tree:
     """A tree of the turns 1, 2, …, each said by the turn that it follows; it asks `p1`, `p2`, …"""
@@ -62,6 +63,7 @@ def tree(
         current=current,
         branches={name: named(at) for name, at in (branches or {}).items()},
         checkpoints={name: str(at) for name, at in (checkpoints or {}).items()},
+        sources={str(at): source for at, source in (sources or {}).items()},
     )
 
 
@@ -163,6 +165,25 @@ class TestText:
         lines = treeview.text(tree(chain(10), 10)).splitlines()
         assert lines[0] == "●  1  p1"
         assert lines[-1].startswith("◉ 10  p10")
+
+
+class TestSources:
+    @every_view
+    def test_a_replayed_turn_says_where_it_comes_from(self, view: View) -> None:
+        sources = {1: "record", 2: "cassette nb.hotclaude.jsonl", 3: ""}
+        shown = tree(chain(3), 3, branches={"main": 3}, sources=sources)
+        assert words_of(view, shown) == [
+            "1 p1 replayed from the record",
+            "2 p2 replayed from the cassette nb.hotclaude.jsonl",
+            "3 p3 [main] ← you are here",
+        ]
+
+    @every_view
+    @pytest.mark.parametrize("name", corpus().values(), ids=corpus().keys())
+    def test_a_files_name_is_no_markup(self, view: View, name: str) -> None:
+        shown = tree(chain(1), 1, sources={1: f"cassette {name}"})
+        [line] = lines_of(view, shown)
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e]", line)
 
 
 class TestStart:
@@ -306,6 +327,10 @@ class TestFolds:
     def test_turns_that_failed_are_counted(self) -> None:
         shown = tree(chain(100), 100, statuses={40: "error", 50: "interrupted", 1: "error"})
         assert "⋮ 95 turns, 2 not ok" in treeview.text(shown)
+
+    def test_turns_that_were_replayed_are_folded_and_counted(self) -> None:
+        shown = tree(chain(100), 100, sources=dict.fromkeys(range(1, 61), "record"))
+        assert "⋮ 95 turns, 58 replayed" in treeview.text(shown)
 
     def test_a_run_does_not_reach_over_branches(self) -> None:
         # Two branches of nine turns from the same turn, one below the other.

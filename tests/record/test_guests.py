@@ -163,7 +163,7 @@ class TestGuests:
         assert (
             guest.take_notices()[-1] == "Another kernel has a branch branch-1: it is branch-2 here"
         )
-        ends = {"main": None, "branch-1": "two", "main-1": "one", "branch-2": "other"}
+        ends = {"main": "one", "branch-1": "two", "main-1": "two", "branch-2": "other"}
         assert stored(host) == ("main", ends)
 
     def test_a_turn_that_could_not_be_written_is_written_to_its_branch(

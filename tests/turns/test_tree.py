@@ -77,7 +77,7 @@ class TestCells:
 class TestGoing:
     def test_rewinding_keeps_what_was_beyond_on_a_new_branch(self) -> None:
         made = chain(3)
-        name = made.rewind(made.path[1])
+        name = made.rewind(made.path[0])
         assert (name, numbers(made)) == ("branch-1", [1])
         assert made.branches == {MAIN: "n1", "branch-1": "n3"}
 
@@ -103,6 +103,72 @@ class TestGoing:
         with pytest.raises(UsageError) as caught:
             chain(2).checkout("nowhere")
         assert "main" in caught.value.hint
+
+
+class TestGoingAlongABranchAgain:
+    """As replays do: the turns after the head are ahead, and the branch ends where it did."""
+
+    def back(self, length: int, at: int) -> Branches:
+        made = chain(length)
+        made.step_back(made.path[at - 1] if at else None)
+        return made
+
+    def test_a_step_back_leaves_the_branch_as_it_is(self) -> None:
+        made = self.back(3, 1)
+        assert (numbers(made), [turn.number for turn in made.ahead]) == ([1], [2, 3])
+        assert made.branches == {MAIN: "n3"}
+        assert made.end == node(3, "n2", "c")
+
+    def test_its_own_turns_bring_the_head_to_its_end(self) -> None:
+        made = self.back(3, 0)
+        for turn in chain(3).path:
+            assert made.branches == {MAIN: "n3"}
+            made.grow(turn)
+        assert (numbers(made), made.ahead, made.branches) == ([1, 2, 3], [], {MAIN: "n3"})
+
+    def test_a_step_back_on_the_way_leaves_nothing_either(self) -> None:
+        made = self.back(4, 1)
+        made.grow(node(2, "n1", "b"))
+        made.step_back(None)
+        assert (numbers(made), [turn.number for turn in made.ahead]) == ([], [1, 2, 3, 4])
+
+    def test_another_turn_never_loses_the_end(self) -> None:
+        made = self.back(3, 1)
+        made.grow(node(4, "n1"))
+        assert (numbers(made), made.ahead) == ([1, 4], [])
+        assert made.branches == {MAIN: "n4", "branch-1": "n3"}
+
+    def test_a_rewind_names_the_end_and_can_be_undone(self) -> None:
+        made = self.back(4, 2)
+        left = made.beyond(made.path[0])
+        name = made.rewind(made.path[0])
+        assert made.branches == {MAIN: "n1", name: "n4"}
+        made.grow(left[0])
+        made.rejoin(left[1:], name)
+        assert (numbers(made), [turn.number for turn in made.ahead]) == ([1, 2], [3, 4])
+        assert made.branches == {MAIN: "n4"}
+
+    def test_turns_ahead_are_found_by_their_numbers_and_by_the_branch(self) -> None:
+        made = self.back(3, 1)
+        assert (made.find("3"), made.find("main"), made.find("main:2")) == ("n3", "n3", "n2")
+        with pytest.raises(UsageError) as caught:
+            made.find("4")
+        assert "the turns 1 to 3" in caught.value.hint
+
+    def test_a_fork_leaves_them_on_the_old_branch(self) -> None:
+        made = self.back(3, 1)
+        made.fork("side")
+        assert (made.ahead, made.branches) == ([], {MAIN: "n3", "side": "n1"})
+        made.checkout(MAIN)
+        assert numbers(made) == [1, 2, 3]
+
+    def test_a_checkpoint_leaves_them_where_they_are(self) -> None:
+        made = self.back(3, 1)
+        made.mark("good")
+        assert (made.checkpoints, len(made.ahead)) == ({"good": "n1"}, 2)
+
+    def test_they_are_no_loose_ends(self) -> None:
+        assert self.back(3, 1).loose_ends() == []
 
 
 class TestNames:
@@ -135,7 +201,7 @@ class TestFinding:
     def made(self) -> Branches:
         made = chain(3)
         made.mark("good")
-        made.rewind(made.path[1])
+        made.rewind(made.path[0])
         made.grow(node(4, "n1"))
         return made
 

@@ -56,6 +56,7 @@ def takes_nothing(name: str, argument: str) -> None:
 
 def where(conversation: Conversation) -> str:
     """Return the branch that the conversation is on, and its last turn there, in words."""
-    head = conversation.branches.head
-    after = f"after turn {head.number}" if head else "before the first turn"
-    return f"on branch {conversation.branches.current}, {after}"
+    tree = conversation.branches
+    after = f"after turn {tree.head.number}" if tree.head else "before the first turn"
+    of = f" of {tree.end.number}" if tree.ahead and tree.end else ""
+    return f"on branch {tree.current}, {after}{of}"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ...errors import HotClaudeError, UsageError
-from ...page.words import counted, table
+from ...page.words import counted, table, told, uncompared
 from ...record.database import MEMORY
 from ...turns import budget
 from ...turns.cellids import lasting
+from ...turns.tree import span
 from .answer import DEFAULT, Answer, takes_nothing, where
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ async def context(conversation: Conversation, argument: str) -> Answer:
     use = await _context_use(conversation)
     rows = [(str(c.get("name")), f"{c.get('tokens') or 0:,}") for c in use.get("categories") or ()]
     on_path = {node.id for node in tree.path}
-    others = sum(at not in on_path for at in tree.nodes)
+    others = sum(at not in on_path for at in tree.nodes) - len(tree.ahead)
     failed = sum(turn.node is None and turn.status != "running" for turn in conversation.turns)
     summed = max((node.number for node in tree.path if node.compacted), default=0)
     summary = f", the first {summed} as a summary" if summed else ""
     seen = f"{counted(len(tree.path), 'turn')}{summary}, {where(conversation)}"
-    left_out = f"{counted(others, 'turn')} of other branches, {failed} that did not finish"
+    ahead = f"{counted(len(tree.ahead), 'turn')} ahead, " if tree.ahead else ""
+    left_out = f"{ahead}{counted(others, 'turn')} of other branches, {failed} that did not finish"
     facts = [
         ("turns", seen),
         ("left out", left_out),
@@ -152,6 +154,7 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("session id", conversation.session_id or "none yet"),
         ("process", await _process_row(conversation)),
         ("turns", _turns_row(conversation)),
+        ("answers", _answers_row(conversation)),
         ("stands", _place_row(conversation)),
         ("record", _record_row(conversation)),
         ("context", await _context_row(conversation)),
@@ -196,6 +199,9 @@ def _place_row(conversation: Conversation) -> str:
     if tree.head and not conversation.turns:
         resumed = f"goes on after turn {tree.head.number}, from the record"
         return f"on branch {tree.current}, {resumed}{known}"
+    if tree.ahead:
+        left = f"{span(tree.ahead)} ahead: any other turn leaves them as a branch"
+        return f"{where(conversation)}; {left}{known}"
     return f"{where(conversation)}{known}"
 
 
@@ -213,8 +219,14 @@ def _forgets(conversation: Conversation) -> str:
 def _record_row(conversation: Conversation) -> str:
     path = conversation.record.store.path
     where = "in memory only: the file can't be used" if path == MEMORY else path
-    replayed = sum(turn.replayed for turn in conversation.turns)
-    return f"{conversation.mode}; {replayed} turns replayed; {where}"
+    return f"{conversation.mode}; {where}"
+
+
+def _answers_row(conversation: Conversation) -> str:
+    turns = conversation.turns
+    absent = uncompared(path for turn in turns for path in turn.absent)
+    sources = told(turn.source for turn in turns) or "none yet"
+    return f"{sources}; {absent}" if absent else sources
 
 
 def _saved_row(conversation: Conversation) -> str:

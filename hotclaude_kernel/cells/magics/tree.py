@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ...claude.frames import whole
 from ...conversation.modes import RERUNS
 from ...errors import ControlError, Interrupted, UsageError
@@ -27,10 +29,12 @@ SNIPPET = 60
 async def tree(conversation: Conversation, argument: str) -> Answer:
     """`%tree`: all turns of this notebook, its branches, and where it stands.
 
-    As a list that folds out to a picture where the front end shows HTML, as text elsewhere.
+    A turn that this kernel has replayed says where it comes from. As a list that folds out to a
+    picture where the front end shows HTML, as text elsewhere.
     """
     takes_nothing("tree", argument)
-    view = conversation.branches.view()
+    sources = {turn.node: turn.source for turn in conversation.turns if turn.node}
+    view = replace(conversation.branches.view(), sources=sources)
     text = treeview.text(view)
     fenced = "".join(f"    {line}\n" for line in text.splitlines())
     # The SVG is inline, so it takes the page's text colour; an `<img>` would be black on a dark
@@ -49,15 +53,24 @@ async def branches(conversation: Conversation, argument: str) -> Answer:
     """
     takes_nothing("branches", argument)
     known = conversation.branches
-    for loose in known.loose_ends():
-        known.name(loose)
+    loose = known.loose_ends()
+    for end in loose:
+        known.name(end)
+    if loose:
+        conversation.record.write()
     rows = [
-        (name, "branch, here" if name == known.current else "branch", *_end_of(known, at))
-        for name, at in known.branches.items()
+        (name, _kind_of(known, name), *_end_of(known, at)) for name, at in known.branches.items()
     ]
     rows += [(name, "checkpoint", *_end_of(known, at)) for name, at in known.checkpoints.items()]
     conversation.expect_branch()
     return Answer(report=table(("name", "", "turns", "last prompt", "asked"), rows))
+
+
+def _kind_of(known: Branches, name: str) -> str:
+    if name != known.current:
+        return "branch"
+    after = f" after turn {known.head.number}" if known.ahead and known.head else ""
+    return f"branch, here{after}"
 
 
 def _end_of(known: Branches, at: str | None) -> tuple[str, str, str]:
@@ -83,8 +96,8 @@ async def goto(conversation: Conversation, argument: str) -> Answer:
     if not argument:
         raise UsageError("%goto names no turn", hint="Write `%goto 3`; `%tree` shows the turns.")
     at = known.find(argument)
-    left = known.head
-    beyond = left is not None and left not in known.path_to(at)
+    left = known.end
+    beyond = left is not None and left.id not in {node.id for node in known.path_to(at)}
 
     def move() -> str:
         known.stand(at)
@@ -189,7 +202,7 @@ async def new(conversation: Conversation, argument: str) -> Answer:
     The old one stays as a branch.
     """
     takes_nothing("new", argument)
-    turns = conversation.branches.path
+    turns = conversation.branches.beyond(None)
     name = await conversation.renew()
     kept = f"; {span(turns)} branch {name}" if turns else ""
     return Answer(note=f"new conversation{kept}")

@@ -309,7 +309,10 @@ class Record:
             self._notices.append(f"{error.message}. {error.hint}")
 
     def write(self, *, deleted: str = "") -> None:
-        """Write the branches and checkpoints that were moved, and delete one. If that fails, a notice says so."""
+        """Write the branches and checkpoints that were moved, and delete a branch.
+
+        If that fails, a notice says so.
+        """
         if self._waits:
             return
         try:

@@ -47,12 +47,14 @@ class Cell(Struct, frozen=True, kw_only=True):
     """A cell to run.
 
     `id` is the cell's id in the notebook, `None` if the front end sends none. `client` is the
-    session id of the front end that runs the cell; a reloaded browser page has a new one.
+    session id of the front end that runs the cell; a reloaded browser page has a new one. `stdin`
+    says whether the front end can be asked for a line of input.
     """
 
     code: str
     id: str | None = None
     client: str = ""
+    stdin: bool = False
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -107,10 +109,14 @@ class Cells:
     async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Outcome:
         lines, text = split(cell.code)
         # The conversation must be this notebook's before a `%` line moves its position.
-        await self.conversation.recognise(cell.id)
+        await self.conversation.enter(
+            cell.id, cell.client, stdin=cell.stdin, asks=bool(text.strip())
+        )
         self._say_notices(page)
         request = await self._follow(lines, text, page)
-        prompt = self._prompt(request, cell.id)
+        prompt = self._prompt(request, cell)
+        if prompt is not None:
+            self._say_notices(page)
         turn = None
         if prompt is not None:
             turn = await self._answer(prompt, page, asker, cell.client, refresh=request.refresh)
@@ -139,12 +145,14 @@ class Cells:
             _show(answer, page)
         return request
 
-    def _prompt(self, request: _Request, cell_id: str | None) -> Prompt | None:
+    def _prompt(self, request: _Request, cell: Cell) -> Prompt | None:
         """Return the prompt with its parameters filled in and its images, `None` if it is blank."""
         text = parameters.render(request.text, self.conversation.parameters)
         if text.strip():
             text, images = self._collect(text, request.images)
-            return Prompt(text=whole(text), cell_id=cell_id, attachments=images)
+            text = whole(text)
+            cell_id = self.conversation.position.cell_of(cell.id, cell.client, text)
+            return Prompt(text=text, cell_id=cell_id, attachments=images)
         if request.images:
             raise UsageError("There is no prompt to send the image with", hint="Write one below.")
         return None
@@ -176,7 +184,7 @@ class Cells:
                 prompt, page.take, again=again, placed=lambda live: self._placed(page, live)
             )
         finally:
-            for line in self.conversation.take_withdrawn():
+            for line in self.conversation.position.take_withdrawn():
                 page.withdraw(line, SAME_AGAIN)
             page.close()
             for turn in self.conversation.turns[asked:]:

@@ -248,10 +248,15 @@ class Conversation:
     async def recognise(self, cell_id: str | None) -> None:
         """Find the notebook in the record by its first cell, and go on where it ended."""
         await self.open()
-        if not self.record.recognised:
+        if cell_id is not None and not self.record.recognised:
             await asyncio.to_thread(self.record.recognise, cell_id)
         self.record.collect()
-        self.position.recognise(cell_id)
+        self.position.go_on()
+
+    async def enter(self, cell_id: str | None, client: str, *, stdin: bool, asks: bool) -> None:
+        """Go to where a client's cell belongs, before it runs; see `Position.enter`."""
+        await self.open()
+        await self.position.enter(cell_id, client, stdin=stdin, asks=asks, recognise=self.recognise)
 
     async def settle(self) -> None:
         """Wait until what the cell has changed is recorded, or at least written down.
@@ -310,6 +315,7 @@ class Conversation:
         differing = new.differing(self.settings)
         settings.check_locked(differing, self.position.locked)
         self.position.touched = True
+        self.position.changes |= changes
         if not differing:
             return
         if self.mode != "none" and settings.live(new, differing):
@@ -362,10 +368,6 @@ class Conversation:
         stray = self._met.session.take_stray() if self._met is not None else []
         said = [text for event in stray if (text := _stray_text(event))]
         return [*self.position.take_notices(), *said]
-
-    def take_withdrawn(self) -> list[str]:
-        """Return the notices that no longer hold, and forget them."""
-        return self.position.take_withdrawn()
 
     def warm(self) -> None:
         """Begin to start a process for the next turn, unless one is ready."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import StoreError
 from ..pool.warm import Place
+from ..turns import cellids
 from ..turns.identity import key_of
 from ..turns.tree import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
     from ..record.notebook import Record
@@ -72,6 +73,13 @@ class Position:
         self._goes_on = False  # whether the next live turn follows one of an earlier kernel
         self._recorded_by = ""  # the version of claude that answered that turn
         self._notices: list[str] = []
+        self._passing = cellids.Passing(self._full_prompt)
+        self.changes: dict[str, Any] = {}  # the settings that cells have set
+        self._attended: set[str] = set()  # the clients that have a page or a console
+        self._visitor = ""  # the client without a page that sent the last cell
+        self._in_run = False  # whether it is in a run of its own
+        # The notebook's settings, `touched`, `new` and `_goes_on`, while a visitor is there.
+        self._meanwhile = (settings, self.touched, self.new, self._goes_on)
         self._withdrawn: list[str] = []  # notices that turned out to be wrong
         self._left: Left | None = None  # what the running turn has left, unless it comes out equal
 
@@ -102,9 +110,73 @@ class Position:
 
     # --- where a cell is asked -------------------------------------------------------------------
 
+    async def enter(
+        self,
+        cell_id: str | None,
+        client: str,
+        *,
+        stdin: bool,
+        asks: bool,
+        recognise: Callable[[str | None], Awaitable[None]],
+    ) -> None:
+        """Go to where a client's cell belongs, before it runs; `asks` is whether it has a prompt.
+
+        `recognise` finds the notebook by the cell.
+
+        A client without cell ids and without `stdin` (MyST, Jupyter Book) has neither a page nor a
+        console. It begins at the start with its first prompt, as `hotclaude run` does, though it
+        has the notebook's path. So an unchanged notebook replays, and it keeps its place.
+        """
+        if cell_id is not None or stdin:
+            self._attended.add(client)
+        if client in self._attended or self.record.path is None:
+            self._see_off()
+            await recognise(cell_id)
+            return
+        if client != self._visitor:
+            self._see_off()
+            await recognise(None)
+            self._visitor = client
+            self._meanwhile = (self.settings, self.touched, self.new, self._goes_on)
+            self.touched, self.changes = False, {}
+        if asks and not self._in_run:
+            self._in_run = True
+            self.record.begin_run()
+            self._goes_on, self.new = False, True
+            self.settings = self._configured.changed(**self.changes)
+
+    def _see_off(self) -> None:
+        """Return to the notebook's place from that of a client without a page."""
+        if self._in_run:
+            self.record.end_run()
+        if self._visitor:
+            self.settings, self.touched, self.new, self._goes_on = self._meanwhile
+        self._visitor, self._in_run = "", False
+
+    def cell_of(self, cell_id: str | None, client: str, prompt: str) -> str | None:
+        """Return the cell that a client sends a prompt from.
+
+        It has another name than its id if that does not last; see `cellids`.
+        """
+        if cell_id is None or (self.record.ids_last and cellids.lasting(cell_id)):
+            return cell_id
+        cell, notice = self._passing.name(cell_id, client, prompt, self.branches)
+        if notice and self.rerun == "fork":
+            self._notices.append(notice)
+        return cell
+
+    def _full_prompt(self, node: Node) -> str:
+        with contextlib.suppress(StoreError):
+            return self.record.turn(node.id).prompt.text
+        return ""
+
     def recognise(self, cell_id: str | None) -> None:
         """Find the notebook in the record by its first cell, and go on where it ended."""
         self.record.recognise(cell_id)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Go on where the notebook ended in an earlier kernel, if it was just found."""
         if self.record.resumed:
             self.record.resumed = None
             self.resume_settings()

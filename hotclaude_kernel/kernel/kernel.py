@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
+from ..turns import cellids
 from ..turns.settings import RESTRICTED_LOCKS
 from .output import CellOutput
 from .preload import preload
@@ -111,7 +112,8 @@ class HotClaudeKernel(ConfiguredKernel):
             return self._error(output, error)
         from ..cells.run import Cell
 
-        cell = Cell(code=code, id=cell_id, client=_client(parent))
+        cell_id = cellids.taken(cell_id)
+        cell = Cell(code=code, id=cell_id, client=_client(parent), stdin=allow_stdin)
         page = _page(output, cell_id, allow_stdin)
         asker = self._asker(page, parent, cell_id, allow_stdin)
         self.executing, self._output, self._page = parent, output, page

@@ -10,7 +10,6 @@ loop's. Everything else belongs on the loop's.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from concurrent import futures
@@ -21,10 +20,12 @@ from msgspec.structs import replace
 
 from ..claude.processes import this_kernel
 from ..errors import StoreError
+from ..turns import cellids
 from ..turns.budget import Cost
 from ..turns.tree import Branches
 from . import answers, notebooks, transcripts
 from .answers import Scope
+from .claim import Claim
 from .database import MEMORY
 from .notebooks import Notebook
 from .resume import store_path
@@ -67,8 +68,10 @@ class Record:
         self._scope: Scope | None = None  # where answers come from, once it was looked for
         self._recognised = False  # whether the first cell's id was compared with the record
         self._opening = threading.RLock()
+        self.ids_last = True  # whether the notebook file keeps the ids of its cells
+        self._in_run = False  # whether `begin_run` has left the notebook's place
         self._opened: tuple[Store, Changes] | None = None
-        self._branches = Branches()
+        self._claim: Claim  # made when the notebook is taken
         self._settings: dict[str, Settings] = {}
         self._versions: dict[str, str] = {}  # of claude, by the nodes of earlier kernels' turns
 
@@ -103,12 +106,13 @@ class Record:
     def branches(self) -> Branches:
         """The notebook's tree."""
         self.open()
-        return self._branches
+        return self._claim.tree
 
     def take_notices(self) -> list[str]:
         """Return the record's notices to the user, and forget them."""
         self.collect()
-        notices, self._notices = self._notices, []
+        greeting = self._claim.take_greeting() if self.opened else []
+        notices, self._notices = [*greeting, *self._notices], []
         return notices
 
     def _say(self, notice: str) -> None:
@@ -149,11 +153,12 @@ class Record:
         find: Callable[[], Notebook],
         read: Callable[[], Notebook],
     ) -> None:
-        """Go on with a notebook; see `Changes.take`."""
+        """Go on with a notebook, as a guest if another kernel has it; see `Changes.take`."""
         elsewhere = self._scope_path if self._scope_path != self.path else None
-        notebook = changes.take(self.path, find, read, folder=_folder(self.path), scope=elsewhere)
+        taken = changes.take(self.path, find, read, folder=_folder(self.path), scope=elsewhere)
+        notebook = taken.notebook
         self._scope = None
-        self._branches = notebook.branches
+        self._claim = Claim(changes, taken, self._say)
         self.resumed = notebook.branches.head
         self.kept = bool(notebook.branches.nodes)
         self._settings |= store.settings_in(notebook.id)
@@ -163,24 +168,33 @@ class Record:
         """Find the notebook by the id of its first cell; return whether the path was misleading.
 
         The notebook may have been moved or copied, or it may be a new one at an old path. Then this
-        record goes on with the right one. Only the first call looks.
+        record goes on with the right one. Only the first call with an id looks: a request without
+        one (of a console) tells nothing of the notebook.
         """
-        if self._recognised:
+        store, _ = self.open()
+        if self._recognised or cell_id is None:
             return False
         self._recognised = True
-        store = self.store
-        ids = {node.cell_id for node in self._branches.nodes.values()} - {None}
+        if cellids.lasting(cell_id) is None:
+            self.ids_last = False
+            return self._take_path(store, cellids.path_of(cell_id))
+        ids = {node.cell_id for node in self.branches.nodes.values()} - {None}
         if cell_id in ids:
             return False
-        cells = self._cells()
+        cells = cellids.ids_in(self.path) if self.path else set()
+        if cells is None:
+            self.ids_last = False
+            return False
         if ids:
-            # If the file's cells can't be read (no .ipynb, or on another machine), trust the path.
-            if cell_id is not None and (not cells or ids & cells):
+            # If the file's cells can't be read (on another machine), trust the path.
+            if self.path is None or not cells or ids & cells:
                 return False
-            self._begin_anew(store, "" if cell_id is None else self.path or "")
+            self._begin_anew(store, self.path)
             return True
-        known = notebooks.notebook_with(store, cells | {cell_id}) if cell_id is not None else None
+        known = notebooks.notebook_with(store, cells | {cell_id})
         if known is None or known.id == self.notebook:
+            # Without a path, a later cell may still be known, until this kernel has a turn.
+            self._recognised = self.path is not None or bool(self.branches.nodes)
             return False
         self._go_on_with(store, known)
         return True
@@ -190,28 +204,34 @@ class Record:
         """Whether the first cell was there, so that `recognise` does nothing any more."""
         return self._recognised
 
-    def _cells(self) -> set[str]:
-        """Return the ids of the cells in the notebook file, empty if it can't be read."""
-        try:
-            cells = json.loads(Path(self.path or "").read_bytes())["cells"]
-            return {cell["id"] for cell in cells if isinstance(cell.get("id"), str)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return set()
+    def _take_path(self, store: Store, path: str | None) -> bool:
+        """Go on with the notebook at a path that a cell's id tells, if no path was known."""
+        known = self.path is not None and cellids.is_file(self.path)
+        if path is None or known or self.branches.nodes or not cellids.is_file(path):
+            return False
+        if self._scope_path == self.path:
+            self._scope_path = path
+        self.path = path
+        self._take(
+            store,
+            self.changes,
+            lambda: _at(store, path),
+            lambda: notebooks.read_at(store, path),
+        )
+        return True
 
     def _begin_anew(self, store: Store, path: str) -> None:
         old = self.notebook
 
         def find() -> Notebook:
             notebooks.release(store, self.kernel)
-            if path:
-                notebooks.move(store, old, None)  # the old notebook keeps its turns
-            return _at(store, path or None)
+            notebooks.move(store, old, None)  # the old notebook keeps its turns
+            return _at(store, path)
 
-        if path:
-            self._notices.append(
-                "Another notebook lay here before: this one begins a conversation of its own"
-            )
-        new = Notebook(id=0, path=path or None, branches=Branches())
+        self._notices.append(
+            "Another notebook lay here before: this one begins a conversation of its own"
+        )
+        new = Notebook(id=0, path=path, branches=Branches())
         self._take(store, self.changes, find, lambda: new)
 
     def _go_on_with(self, store: Store, known: Notebook) -> None:
@@ -240,6 +260,22 @@ class Record:
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
 
+    # --- a run without a page, in a notebook's kernel ----------------------------------------
+
+    def begin_run(self) -> None:
+        """Go on at the start, as a guest: the notebook keeps its place for `end_run`."""
+        self.end_run()
+        self.open()
+        self._claim.begin_run()
+        self._in_run, self.resumed = True, None
+
+    def end_run(self) -> None:
+        """Return to the notebook's place, if `begin_run` has left it."""
+        if self._in_run:
+            self.write()
+            self._claim.end_run()
+            self._in_run = False
+
     # --- changing ----------------------------------------------------------------------------
 
     def add(self, turn: Recorded, *, keep: bool = True) -> None:
@@ -260,7 +296,7 @@ class Record:
             # process could not be rewound to it.
             cell_id = node.cell_id or (known.cell_id if known else None)
             self.branches.grow(replace(known or node, cell_id=cell_id))
-            self.changes.add(turn, self.branches.current)
+            self._claim.add(turn)
 
     def join(self, node: Node, *, origin: int | None = None) -> None:
         """Make a recorded turn the head, and a member of this notebook.
@@ -271,15 +307,12 @@ class Record:
         if self._private:
             for known in self.branches.path:  # what a recorded turn follows is recorded too
                 self._private.pop(known.id, None)
-        # Replays that go along the branch leave its end where it is.
-        current = self.branches.current
-        ends = self.branches.branches[current] == node.id
-        self.changes.join(node, current if ends else None, origin)
+        self._claim.join(node, origin)
 
     def write(self, *, deleted: str = "") -> None:
-        """Record all branches and checkpoints, and delete the branch `deleted`."""
+        """Record the branches and checkpoints that were moved, and delete the branch `deleted`."""
         kept = self.branches.nodes.keys() - self._private.keys()
-        self.changes.stand(self.branches.only(kept) if self._private else self.branches, deleted)
+        self._claim.write(self.branches.only(kept) if self._private else self.branches, deleted)
 
     def settle(self, patience_s: float) -> None:
         """Wait until all changes are recorded; after so many seconds, write them down; blocks."""
@@ -292,7 +325,8 @@ class Record:
     def collect(self) -> None:
         """Take over under which names turns and branches were recorded."""
         if self._opened is not None:
-            self._opened[1].collect(self._branches)
+            self._opened[1].collect(self._claim.tree)
+            self._claim.collect()
 
     # --- reading -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from ..claude.events import Usage
 from ..claude.processes import runs
 from ..errors import StoreError, StoreUnavailable
+from ..turns.cellids import lasting
 from ..turns.tree import MAIN, SNIPPET, Branches, Node
 from .answers import copy_answers
 
@@ -95,22 +96,6 @@ def read_at(store: Database, path: str | None) -> Notebook:
         return _load(db, row[0])
 
 
-def claim(store: Database, notebook: Notebook, kernel: str) -> str:
-    """Take a notebook's current branch for this kernel; a new one if another kernel holds it.
-
-    Return the branch that is held, empty if none is.
-    """
-    branches = notebook.branches
-    here = branches.current
-    with store.write():
-        if hold(store, notebook.id, here, kernel):
-            return ""
-        branches.fork(branches.free_name(here))
-        ends = {branches.current: branches.branches[branches.current]}
-        write_branches(store, notebook.id, ends, {}, current=branches.current, kernel=kernel)
-        return here
-
-
 def notebook_with(store: Database, cells: Iterable[str]) -> Notebook | None:
     """Return the notebook with the newest turn of any of these cells, `None` if none has one."""
     with store.read() as db:
@@ -151,7 +136,7 @@ def holes(store: Database) -> list[tuple[str, str]]:
 def _load(db: sqlite3.Connection, at: int) -> Notebook:
     path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
     rows = db.execute(MEMBERS, (SNIPPET, at))
-    nodes = [node_of(row, row[-1]) for row in rows]
+    nodes = [node_of(row, lasting(row[-1])) for row in rows]
     branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
     marks = dict(db.execute(NAMED.format(table="checkpoint"), (at,)))
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
@@ -172,7 +157,7 @@ def copy_members(store: Database, notebook: int, origin: int, branches: Branches
         copy_answers(db, notebook, origin)
         db.executemany(
             "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
-            [(notebook, node.cell_id, node.id) for node in branches.nodes.values()],
+            [(notebook, lasting(node.cell_id), node.id) for node in branches.nodes.values()],
         )
 
 
@@ -196,48 +181,57 @@ def write_branches(
     branches: Mapping[str, str | None],
     checkpoints: Mapping[str, str],
     *,
-    current: str,
+    current: str | None,
     deleted: str = "",
-    kernel: str = "",
 ) -> None:
-    """Record branches and checkpoints, the current branch, and that a kernel holds that one.
+    """Record the ends of some branches, some checkpoints, and the current branch if given.
 
-    The branch `deleted` is deleted; others that are not in `branches` stay, as another kernel may
-    have made them. Without a kernel, it is not changed who holds a branch.
+    The branch `deleted` is deleted.
     """
     with store.write() as db:
         db.execute("delete from branch where notebook = ? and name = ?", (notebook, deleted))
-        for table, names in (
-            ("branch", branches),
-            ("checkpoint", checkpoints),
-        ):
+        for table, names in (("branch", branches), ("checkpoint", checkpoints)):
             db.executemany(
                 f"insert into {table} values (?, ?, ?)"
                 " on conflict do update set turn = excluded.turn",
                 [(notebook, name, at and row_of(db, at)) for name, at in names.items()],
             )
-        db.execute("update notebook set branch = ? where id = ?", (current, notebook))
-        if not kernel:
-            return
-        db.execute("delete from holder where kernel = ?", (kernel,))
-        db.execute(
-            "insert into holder values (?, ?, ?)"
-            " on conflict do update set kernel = excluded.kernel",
-            (notebook, current, kernel),
-        )
+        if current is not None:
+            db.execute("update notebook set branch = ? where id = ?", (current, notebook))
 
 
-def hold(store: Database, notebook: int, branch: str, kernel: str) -> bool:
-    """Take a branch for this kernel, unless a running kernel holds it; return whether it did."""
+def hold(
+    store: Database, notebook: int, branch: str, kernel: str, ends: Mapping[str, str | None]
+) -> bool:
+    """Take a branch for this kernel in place of the one that it holds; return whether it did.
+
+    It does not if a running kernel holds the branch, or if the branch is recorded and does not end
+    where it does in `ends`.
+    """
     with store.write() as db:
-        row = db.execute(
-            "select kernel from holder where notebook = ? and branch = ?", (notebook, branch)
+        named = (notebook, branch)
+        held = db.execute(
+            "select kernel from holder where notebook = ? and branch = ?", named
         ).fetchone()
-        if row and row[0] != kernel and runs(row[0]):
+        if held and held[0] != kernel and runs(held[0]):
+            return False
+        end = db.execute(
+            "select t.node from branch b left join turn t on t.id = b.turn"
+            " where b.notebook = ? and b.name = ?",
+            named,
+        ).fetchone()
+        if end and (branch not in ends or ends[branch] != end[0]):
             return False
         db.execute("delete from holder where kernel = ?", (kernel,))
-        db.execute("insert or replace into holder values (?, ?, ?)", (notebook, branch, kernel))
+        db.execute("insert or replace into holder values (?, ?, ?)", (*named, kernel))
         return True
+
+
+def branches_of(store: Database, notebook: int) -> set[str]:
+    """Return the names of a notebook's branches."""
+    with store.read() as db:
+        rows = db.execute("select name from branch where notebook = ?", (notebook,))
+        return {name for (name,) in rows}
 
 
 def release(store: Database, kernel: str) -> None:
@@ -270,13 +264,13 @@ def spent(store: Database, notebook: int) -> tuple[int, float]:
 def join(db: sqlite3.Connection, notebook: int, turn: int, cell_id: str | None) -> None:
     """Make a turn, and all that it follows, members of the notebook.
 
-    With `cell_id` `None`, a recorded cell is kept.
+    With `cell_id` `None`, or one that does not last, a recorded cell is kept.
     """
     db.execute(ANCESTORS, {"notebook": notebook, "turn": turn})
     db.execute(
         "insert into member values (?, ?, ?)"
         " on conflict do update set cell_id = coalesce(excluded.cell_id, cell_id)",
-        (notebook, turn, cell_id),
+        (notebook, turn, lasting(cell_id)),
     )
 
 

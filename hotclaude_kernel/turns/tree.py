@@ -150,6 +150,11 @@ class Branches:
             return None
         return next((node for node in reversed(self.path) if node.cell_id == cell_id), None)
 
+    def named(self, node: Node, cell_id: str) -> str:
+        """Make a turn of the path that of a cell; return the cell."""
+        self.nodes[node.id] = self.path[node.number - 1] = replace(node, cell_id=cell_id)
+        return cell_id
+
     def grow(self, node: Node) -> None:
         """Add a turn after the head and make it the head. It replaces a node of the same id.
 

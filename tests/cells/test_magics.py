@@ -71,7 +71,9 @@ class FakeConversation:
         self.branches = Branches()
         self.mode = "new_episodes"
         self.pool = SimpleNamespace(asleep=False, tally=Tally(), limits=Limits())
-        self.record = SimpleNamespace(store=SimpleNamespace(path="/data/store.db"), opened=True)
+        self.record = SimpleNamespace(
+            path="/book.ipynb", store=SimpleNamespace(path="/data/store.db"), opened=True
+        )
         self.use: Frame | None = {"totalTokens": 12_345, "maxTokens": 200_000, "percentage": 6}
 
     @asynccontextmanager
@@ -402,6 +404,18 @@ class TestReports:
         assert "<table" in markdown.render(report)
         cells = [line.strip("| ").split(" | ") for line in report.splitlines()[2:]]
         return dict(cells)
+
+    async def test_status_says_what_a_restart_forgets(self, conversation: FakeConversation) -> None:
+        at = "on branch main, before the first turn"
+        assert (await self.rows(conversation))["stands"] == at
+        conversation.record.path = None
+        assert (await self.rows(conversation))[
+            "stands"
+        ] == f"{at}; path unknown: a restart forgets it"
+        for cell, kept in (("passing:1", ""), ("abc", "run a cell that has a turn first")):
+            node = Node(id=cell, parent=None, number=1, prompt="", status="ok", cell_id=cell)
+            conversation.branches = Branches([node], branches={"main": cell})
+            assert kept in (await self.rows(conversation))["stands"]
 
     async def test_status_before_the_first_turn(self, conversation: FakeConversation) -> None:
         rows = await self.rows(conversation)

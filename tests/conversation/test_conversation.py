@@ -489,6 +489,7 @@ class TestCrash:
         self, ask: Asked, server: ModelServer
     ) -> None:
         await ask("first")
+        await ask.conversation.settle()
         with ask.conversation.record.store.write() as db:
             db.execute("update blob set data = x'00'")
         assert ask.conversation.pid

@@ -69,10 +69,12 @@ LOADED = {
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
     "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
-    "record.answers", "record.database", "record.notebook", "record.notebooks", "record.schema",
-    "record.store", "record.transcripts", "record.writing", "record.writing.changes",
-    "record.writing.jobs", "record.writing.journal", "record.writing.writer",
-    "turns", "turns.budget", "turns.conditions", "turns.identity", "turns.outcome", "turns.prompt",
+    "record.answers", "record.claim", "record.database", "record.notebook", "record.notebooks",
+    "record.schema", "record.store", "record.transcripts", "record.writing",
+    "record.writing.changes", "record.writing.jobs", "record.writing.journal",
+    "record.writing.writer",
+    "turns", "turns.budget", "turns.cellids", "turns.conditions", "turns.identity",
+    "turns.outcome", "turns.prompt",
     "turns.settings", "turns.tape", "turns.tree", "turns.turn",
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.

@@ -150,7 +150,8 @@ class TestRunningACellAgain:
     def test_the_status_tells_where_it_stands(self, grown: Desk) -> None:
         found = rows(grown.run("%status"))
         assert found["turns"] == "4 ok"
-        assert found["stands"] == "on branch main, after turn 2; 1 other branch"
+        stands = "on branch main, after turn 2; 1 other branch; path unknown: after a restart, "
+        assert found["stands"] == f"{stands}run a cell that has a turn first, or it is forgotten"
         store = grown.home / ".local/share/hotclaude/store.db"
         assert found["record"] == f"new_episodes; {store}"
         assert found["answers"] == "4 asked"

@@ -41,16 +41,14 @@ def test_a_tree_comes_back_as_it_was_written(store: Store) -> None:
     tree.mark("good")
     tree.fork("side")
     tree.stand(first.id)
-    ends, marks = tree.branches, tree.checkpoints
     notebooks.write_branches(
-        store, book.notebook, ends, marks, current=tree.current, kernel=this_kernel()
+        store, book.notebook, tree.branches, tree.checkpoints, current=tree.current
     )
     again = notebook_at(store, PATH)
     found, made = again.branches.view(), tree.view()
     assert [node.id for node in found.nodes] == [node.id for node in made.nodes]
     assert (found.head, found.current) == (first.id, "side")
     assert (found.branches, found.checkpoints) == (made.branches, made.checkpoints)
-    assert again.holders == {"side": this_kernel()}
 
 
 class TestCells:
@@ -85,20 +83,20 @@ def test_a_moved_notebook_takes_the_path_from_what_was_there(store: Store) -> No
 class TestHolding:
     def test_a_branch_that_a_running_kernel_holds_is_not_free(self, store: Store) -> None:
         book = notebook_at(store, PATH)
-        assert notebooks.hold(store, book.id, "main", this_kernel())
-        assert notebooks.hold(store, book.id, "main", this_kernel())  # it is its own
-        assert not notebooks.hold(store, book.id, "main", "another")
-        assert notebooks.hold(store, book.id, "side", "another")
+        assert notebooks.hold(store, book.id, "main", this_kernel(), {})
+        assert notebooks.hold(store, book.id, "main", this_kernel(), {})  # it is its own
+        assert not notebooks.hold(store, book.id, "main", "another", {})
+        assert notebooks.hold(store, book.id, "side", "another", {})
 
     def test_that_of_a_dead_kernel_is(self, store: Store) -> None:
         book = notebook_at(store, PATH)
-        assert notebooks.hold(store, book.id, "main", GONE)
-        assert notebooks.hold(store, book.id, "main", this_kernel())
+        assert notebooks.hold(store, book.id, "main", GONE, {})
+        assert notebooks.hold(store, book.id, "main", this_kernel(), {})
         assert notebook_at(store, PATH).holders == {"main": this_kernel()}
 
     def test_what_is_let_go_is_free(self, store: Store) -> None:
         book = notebook_at(store, PATH)
-        notebooks.hold(store, book.id, "main", this_kernel())
+        notebooks.hold(store, book.id, "main", this_kernel(), {})
         notebooks.release(store, this_kernel())
         assert notebook_at(store, PATH).holders == {}
 

@@ -14,6 +14,7 @@ from ...errors import HotClaudeError, UsageError
 from ...page.words import counted, table, told, uncompared
 from ...record.database import MEMORY
 from ...turns import budget
+from ...turns.cellids import lasting
 from ...turns.tree import span
 from .answer import DEFAULT, Answer, takes_nothing, where
 
@@ -195,6 +196,7 @@ def _place_row(conversation: Conversation) -> str:
     tree = conversation.branches
     others = len(tree.branches) - 1
     known = f"; {counted(others, 'other branch', 'other branches')}" if others else ""
+    known += _forgets(conversation)
     if tree.head and not conversation.turns:
         resumed = f"goes on after turn {tree.head.number}, from the record"
         return f"on branch {tree.current}, {resumed}{known}"
@@ -202,6 +204,17 @@ def _place_row(conversation: Conversation) -> str:
         left = f"{span(tree.ahead)} ahead: any other turn leaves them as a branch"
         return f"{where(conversation)}; {left}{known}"
     return f"{where(conversation)}{known}"
+
+
+def _forgets(conversation: Conversation) -> str:
+    """Return what a restart forgets, empty if it forgets nothing."""
+    if conversation.record.path is not None:
+        return ""
+    if any(lasting(node.cell_id) for node in conversation.branches.path):
+        return (
+            "; path unknown: after a restart, run a cell that has a turn first, or it is forgotten"
+        )
+    return "; path unknown: a restart forgets it"
 
 
 def _record_row(conversation: Conversation) -> str:

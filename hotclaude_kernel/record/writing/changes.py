@@ -7,12 +7,12 @@ to know that they are recorded waits for `last`.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import StoreError
 from .. import notebooks
 from ..database import MEMORY
-from .jobs import Add, Branch, Join, Seat, Spend, Stand
+from .jobs import Add, Hold, Join, Seat, Spend, Stand
 from .journal import Journal, drain
 from .writer import BUSY_S, Writer
 
@@ -27,10 +27,22 @@ if TYPE_CHECKING:
     from ...turns.turn import Recorded
     from ..notebooks import Notebook
     from ..store import Process, Store
+    from .jobs import Branch, Move
 
 UNRECORDED = "This turn is not recorded"
 CLAIM_S = 0.9  # how long a notebook is waited for that the writer is to find
 CLOSE_S = 1.0  # how long closing waits for what is not recorded yet
+
+
+class Taken(NamedTuple):
+    """A notebook that a kernel has taken.
+
+    `held` says whether it holds the current branch now. It is a `guest` if another kernel does.
+    """
+
+    notebook: Notebook
+    guest: bool
+    held: bool
 
 
 class Changes:
@@ -46,9 +58,6 @@ class Changes:
         self._say = say
         self._store = store
         self._seat = self._scope = Seat(0, None)
-        self._branch = ("", Branch(""))  # the current one, as jobs name it
-        # The branch that was current when the record could not be written at the opening.
-        self._late: tuple[str, Branch] | None = None
         self._added: dict[str, futures.Future[str]] = {}  # the prompt uuids of turns, as recorded
         store.set_patience(BUSY_S)
         if store.path == MEMORY:
@@ -85,62 +94,48 @@ class Changes:
         *,
         folder: str | None = None,
         scope: str | None = None,
-    ) -> Notebook:
-        """Take a notebook and its current branch; a new branch if another kernel holds that.
+    ) -> Taken:
+        """Take a notebook, and its current branch if no other kernel holds that.
 
         The writer finds the notebook by `find` and takes the branch, both in one transaction: so no
-        two kernels take one branch. If the writer can't do that soon, return the notebook that
-        `read` returns; the writer follows. A notebook without a path runs in `folder`. `scope` is
-        the path of the notebook whose answers replay, if it is another one.
+        two kernels take one branch. If the writer can't do that soon, take the notebook that `read`
+        returns; the writer follows. A notebook without a path runs in `folder`. `scope` is the path
+        of the notebook whose answers replay, if it is another one.
         """
         store = self._store
         seat = elsewhere = Seat(self._seat.number + 2, path, folder=folder)
         if scope is not None:
             elsewhere = Seat(seat.number + 1, scope)
 
-        def claim(_: Store) -> tuple[Notebook, str]:
+        def claim(_: Store) -> Taken:
             with store.write():
                 notebook = find()
-                held = notebooks.claim(store, notebook, self._kernel)
+                tree = notebook.branches
+                held = notebooks.hold(store, notebook.id, tree.current, self._kernel, tree.branches)
                 if scope is not None:
                     elsewhere.row = notebooks.notebook_at(store, scope).id
             seat.row = notebook.id
-            return notebook, held
+            return Taken(notebook, guest=not held, held=held)
 
-        claimed: futures.Future[tuple[Notebook, str]] = self._writer.put(claim)
+        claimed: futures.Future[Taken] = self._writer.put(claim)
         try:
-            notebook, held = claimed.result(CLAIM_S)
+            taken = claimed.result(CLAIM_S)
         except TimeoutError:
-            notebook, held = read(), ""
-            seat.row = notebook.id
+            taken = Taken(read(), guest=False, held=False)
+            seat.row = taken.notebook.id
             if scope is not None:
                 elsewhere.row = notebooks.read_at(store, scope).id
-            self._take_late(claimed, notebook.branches.current)
-        if held:
-            self._say(_elsewhere(held, notebook.branches.current))
         self._seat, self._scope = seat, elsewhere
-        return notebook
-
-    def _take_late(self, claimed: futures.Future[tuple[Notebook, str]], current: str) -> None:
-        """Have the changes to the current branch go to the one that will be taken."""
-        branch = Branch(current)
-        self._branch = self._late = (current, branch)
-
-        def rename(claimed: futures.Future[tuple[Notebook, str]]) -> None:
-            if claimed.exception() is None:
-                branch.name = claimed.result()[0].branches.current
-
-        claimed.add_done_callback(rename)
+        return taken
 
     # --- changing it -----------------------------------------------------------------------------
 
-    def add(self, turn: Recorded, current: str) -> None:
-        """Record a turn, and end the current branch at it."""
-        branch = self._named(current)
+    def add(self, turn: Recorded, branch: Branch) -> None:
+        """Record a turn, and end a branch at it."""
         job = Add(seat=self._seat, turn=turn, branch=branch, scope=self._scope)
         self._added[turn.node.id] = self.put(job, f"{UNRECORDED}. ")
 
-    def join(self, node: Node, current: str | None, origin: int | None = None) -> None:
+    def join(self, node: Node, branch: Branch | None, origin: int | None = None) -> None:
         """Make a recorded turn a member of the notebook, and end a branch at it if one is given.
 
         It has the conditions that it has in the notebook with the row `origin`.
@@ -149,22 +144,31 @@ class Changes:
             seat=self._seat,
             node=node.id,
             cell_id=node.cell_id,
-            branch=None if current is None else self._named(current),
+            branch=branch,
             scope=self._scope,
             origin=origin,
         )
         self.put(join)
 
-    def stand(self, tree: Branches, deleted: str = "") -> None:
-        """Record all branches and checkpoints of a tree, and delete a branch."""
+    def hold(self, branch: Branch, ends: dict[str, str | None], names: list[str]) -> None:
+        """Hold a branch in place of the one that this kernel holds; see `Hold`."""
+        self.put(Hold(seat=self._seat, branch=branch, ends=ends, names=names, kernel=self._kernel))
+
+    def stand(
+        self,
+        moves: list[Move],
+        checkpoints: dict[str, str],
+        *,
+        current: Branch | None,
+        deleted: str = "",
+    ) -> None:
+        """Record what was moved; see `Stand`."""
         stand = Stand(
             seat=self._seat,
-            current=self._named(tree.current),
-            end=tree.branches[tree.current],
-            others={name: end for name, end in tree.branches.items() if name != tree.current},
-            checkpoints=dict(tree.checkpoints),
+            moves=moves,
+            checkpoints=checkpoints,
+            current=current,
             deleted=deleted,
-            kernel=self._kernel,
         )
         self.put(stand)
 
@@ -201,11 +205,6 @@ class Changes:
         except TimeoutError as error:
             raise self._writer.failure or StoreError("The record is slow") from error
 
-    def _named(self, current: str) -> Branch:
-        if self._branch[0] != current:
-            self._branch = (current, Branch(current))
-        return self._branch[1]
-
     # --- what became of it -----------------------------------------------------------------------
 
     @property
@@ -224,16 +223,11 @@ class Changes:
         return [job.usage for job in self._writer.jobs if isinstance(job, Spend)]
 
     def collect(self, tree: Branches) -> None:
-        """Give turns and branches the names under which they were recorded."""
+        """Give turns the prompt uuids under which they were recorded."""
         for node, added in [pair for pair in self._added.items() if pair[1].done()]:
             del self._added[node]
             if added.exception() is None:
                 tree.set_uuid(node, added.result())
-        if self._late is not None and (name := self._late[1].name) != self._late[0]:
-            held, branch = self._late
-            tree.rename(held, name)
-            self._branch, self._late = (name, branch), None
-            self._say(_elsewhere(held, name))
         if self.behind and self.last is None:
             self.behind = False
             self._say("What was written down is recorded now")
@@ -259,10 +253,3 @@ class Changes:
         """Record what waits, or write it down, and release the branch; blocks."""
         self.put(lambda store: notebooks.release(store, self._kernel))
         self._writer.close(CLOSE_S)
-
-
-def _elsewhere(held: str, current: str) -> str:
-    return (
-        f"Another kernel has this notebook's branch {held} open: this one goes on as branch "
-        f"{current}"
-    )

@@ -7,6 +7,7 @@ do a job twice is to do it once.
 from __future__ import annotations
 
 import time
+from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -17,6 +18,8 @@ from ...turns.turn import Recorded  # noqa: TC001
 from .. import notebooks
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
     from ..store import Store
 
 
@@ -77,33 +80,68 @@ class Join(Struct, frozen=True, kw_only=True, tag=True):
         )
 
 
-class Stand(Struct, frozen=True, kw_only=True, tag=True):
-    """Record all branches and checkpoints, and the current branch, which `kernel` holds.
+class Move(Struct, frozen=True, kw_only=True):
+    """The end of a branch, which is moved there; `new` says that this kernel has just made it."""
 
-    `others` are the branches but the current one, which ends at `end`. `deleted` is no more.
+    branch: Branch
+    end: str | None
+    new: bool = False
+
+
+class Stand(Struct, frozen=True, kw_only=True, tag=True):
+    """Record the ends of some branches, some checkpoints, and the current branch if given.
+
+    `deleted` is a branch that is no more.
     """
 
     seat: Seat
-    current: Branch
-    end: str | None
-    others: dict[str, str | None]
+    moves: list[Move]
     checkpoints: dict[str, str]
+    current: Branch | None = None
     deleted: str = ""
-    kernel: str = ""
 
     def __call__(self, store: Store) -> None:
-        """See `notebooks.write_branches`."""
-        ends = self.others | {self.current.name: self.end}
-        current = self.current.name
-        notebooks.write_branches(
-            store,
-            self.seat.row,
-            ends,
-            self.checkpoints,
-            current=current,
-            deleted=self.deleted,
-            kernel=self.kernel,
-        )
+        """See `notebooks.write_branches`. New branches get other names if theirs are taken."""
+        with store.write():
+            taken = notebooks.branches_of(store, self.seat.row)
+            names = {move.branch.name for move in self.moves} | taken
+            for branch in (move.branch for move in self.moves if move.new):
+                if branch.name in taken:
+                    branch.name = next(free_names(branch.name, names))
+                    names.add(branch.name)
+            notebooks.write_branches(
+                store,
+                self.seat.row,
+                {move.branch.name: move.end for move in self.moves},
+                self.checkpoints,
+                current=self.current.name if self.current else None,
+                deleted=self.deleted,
+            )
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """Hold a branch for a kernel: a new one in its place if it is another kernel's, or has moved.
+
+    It must end where it does in `ends`. `names` are taken. It is done by this kernel or never, so
+    it is not for the journal.
+    """
+
+    seat: Seat
+    branch: Branch
+    ends: dict[str, str | None]
+    names: list[str]
+    kernel: str
+
+    def __call__(self, store: Store) -> None:
+        """See `notebooks.hold`."""
+        with store.write():
+            taken = {*self.names, *notebooks.branches_of(store, self.seat.row)}
+            if not self._holds(store, self.branch.name):
+                names = free_names(self.branch.name, taken)
+                self.branch.name = next(name for name in names if self._holds(store, name))
+
+    def _holds(self, store: Store, name: str) -> bool:
+        return notebooks.hold(store, self.seat.row, name, self.kernel, self.ends)
 
 
 class Spend(Struct, frozen=True, kw_only=True, tag=True):
@@ -119,3 +157,11 @@ class Spend(Struct, frozen=True, kw_only=True, tag=True):
 
 
 Job = Add | Join | Stand | Spend
+
+
+def free_names(branch: str, taken: Container[str]) -> Iterator[str]:
+    """Yield the variants of a branch's name that are not taken: `main-1` for `main` or `main-3`."""
+    stem, _, number = branch.rpartition("-")
+    stem = stem if number.isdecimal() else branch
+    names = (f"{stem}-{number}" for number in count(1))
+    return (name for name in names if name not in taken)

@@ -207,8 +207,7 @@ def _done(store: Store, job: Job, rows: dict[int, int]) -> bool:
             placed: Job = replace(job, seat=_placed(db, job.seat, rows))
             if isinstance(placed, Add | Join):
                 placed = replace(placed, scope=_placed(db, placed.scope, rows))
-            # Another kernel may hold the branch by now.
-            (replace(placed, kernel="") if isinstance(placed, Stand) else placed)(store)
+            placed(store)
     except StoreUnavailable:
         raise
     except StoreError as error:
@@ -242,8 +241,8 @@ def applied(
                         if job.branch is not None:
                             ends[job.branch.name] = found.id
                     case Stand():
-                        current = job.current.name
-                        ends |= job.others | {current: job.end}
+                        current = job.current.name if job.current else current
+                        ends |= {move.branch.name: move.end for move in job.moves}
                         ends.pop(job.deleted, None)
                         marks |= job.checkpoints
     branches = Branches(nodes.values(), current=current, branches=ends, checkpoints=marks)

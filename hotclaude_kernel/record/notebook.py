@@ -162,7 +162,7 @@ class Record:
         self.resumed = notebook.branches.head
         self.kept = bool(notebook.branches.nodes)
         self._settings |= store.settings_in(notebook.id)
-        self._versions = store.versions_in(notebook.id)
+        self._versions = notebook.versions
 
     def recognise(self, cell_id: str | None) -> bool:
         """Find the notebook by the id of its first cell; return whether the path was misleading.

@@ -28,8 +28,11 @@ NODE = """
            t.cost_usd, t.context_window
     from turn t
 """
+# All nodes of a notebook, each with the row of the turn before it: its node is looked up in memory.
 MEMBERS = (
-    NODE.replace("from turn t", ", m.cell_id from turn t")
+    NODE.replace("(select p.node from turn p where p.id = t.parent)", "t.parent").replace(
+        "from turn t", ", t.cli, t.id, m.cell_id from turn t"
+    )
     + "join member m on m.turn = t.id where m.notebook = ? order by t.id"
 )
 # The turns that a turn follows, up to the first one that is a member already.
@@ -60,12 +63,16 @@ SPEND = """
 
 
 class Notebook(Struct, frozen=True, kw_only=True):
-    """A notebook in the record: `id` is its row, `holders` maps branches to their kernels."""
+    """A notebook in the record: `id` is its row, `holders` maps branches to their kernels.
+
+    `versions` maps its turns to the version of claude that answered.
+    """
 
     id: int
     path: str | None
     branches: Branches
     holders: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def notebook_at(store: Database, path: str | None, *, folder: str | None = None) -> Notebook:
@@ -135,13 +142,15 @@ def holes(store: Database) -> list[tuple[str, str]]:
 
 def _load(db: sqlite3.Connection, at: int) -> Notebook:
     path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
-    rows = db.execute(MEMBERS, (SNIPPET, at))
-    nodes = [node_of(row, lasting(row[-1])) for row in rows]
+    rows = db.execute(MEMBERS, (SNIPPET, at)).fetchall()
+    named = {row[-2]: row[0] for row in rows}
+    nodes = [node_of(row, lasting(row[-1]), named.get(row[1])) for row in rows]
     branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
     marks = dict(db.execute(NAMED.format(table="checkpoint"), (at,)))
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
     tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
-    return Notebook(id=at, path=path, branches=tree, holders=dict(holders))
+    versions = {row[0]: row[-3] for row in rows}
+    return Notebook(id=at, path=path, branches=tree, holders=dict(holders), versions=versions)
 
 
 def move(store: Database, notebook: int, path: str | None) -> None:
@@ -290,11 +299,11 @@ def row_of(db: sqlite3.Connection, node: str) -> int:
     return int(row[0])
 
 
-def node_of(row: Sequence[Any], cell_id: str | None = None) -> Node:
-    """Return the node in a row of `NODE`, of the given cell."""
+def node_of(row: Sequence[Any], cell_id: str | None, parent: str | None) -> Node:
+    """Return the node in a row of `NODE`, of the given cell, behind the turn `parent`."""
     return Node(
         id=row[0],
-        parent=row[1],
+        parent=parent,
         number=row[2],
         prompt=row[3],
         status=row[4],

@@ -99,4 +99,4 @@ def newest(
     values = {"length": SNIPPET, "paths": named, "count": count}
     with store.read() as db:
         rows = db.execute(NEWEST, values).fetchall()
-    return [(node_of(row), row[-1]) for row in rows[::-1]]
+    return [(node_of(row, None, row[1]), row[-1]) for row in rows[::-1]]

@@ -14,7 +14,6 @@ import zlib
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ..claude.frames import whole
 from ..claude.processes import runs
@@ -79,7 +78,6 @@ SETTINGS = """
         select t.settings from member m join turn t on t.id = m.turn where m.notebook = ?
     )
 """
-VERSIONS = "select t.node, t.cli from member m join turn t on t.id = m.turn where m.notebook = ?"
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -142,7 +140,7 @@ class Store(Database):
         """Return the node of a turn, with the given cell; `None` if it is not recorded."""
         with self.read() as db:
             row = db.execute(f"{NODE} where t.node = ?", (SNIPPET, node)).fetchone()
-        return None if row is None else replace(node_of(row), cell_id=cell_id)
+        return None if row is None else node_of(row, cell_id, row[1])
 
     def turn(self, node: str) -> Recorded:
         """Return a turn, without its transcript. Raises `StoreError` if it is not recorded."""
@@ -153,7 +151,7 @@ class Store(Database):
             prompt, settings, frames, deltas, cli, first, total, priced, replays, at = row[-10:]
             images = db.execute(ATTACHMENTS, (at,)).fetchall()
             return Recorded(
-                node=node_of(row),
+                node=node_of(row, None, row[1]),
                 prompt=Prompt(text=prompt, attachments=tuple(map(_attachment, images))),
                 settings=_settings_of(settings),
                 frames=zlib.decompress(frames),
@@ -204,11 +202,6 @@ class Store(Database):
         """Return the settings of a notebook's turns by their digests."""
         with self.read() as db:
             return {name: _settings_of(asked) for name, asked in db.execute(SETTINGS, (notebook,))}
-
-    def versions_in(self, notebook: int) -> dict[str, str]:
-        """Return the versions of claude that answered a notebook's turns, by their nodes."""
-        with self.read() as db:
-            return dict(db.execute(VERSIONS, (notebook,)))
 
     # --- processes -------------------------------------------------------------------------------
 

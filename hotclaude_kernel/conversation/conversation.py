@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from ..turns.settings import Settings
     from ..turns.tree import Branches
     from .live import Permit
+    from .lookup import Found
     from .position import Asking
-    from .replay import Decision, Replay
+    from .replay import Replay
     from .settling import Settling
 
 KEPT_TURNS = 30  # how many turns keep their events in memory; the record has those of all
@@ -122,12 +123,12 @@ class Conversation:
         """
         await self.recognise(prompt.cell_id)
         asking = self.position.asked(prompt)
-        decision = await self._lookup.decide(prompt, asking, mode=self.mode, again=again)
-        if decision.replay is not None:
-            self.position.rewind(asking, decision.replay.node)
+        found = await self._lookup.decide(prompt, asking, mode=self.mode, again=again)
+        if found.turn is not None:
+            self.position.rewind(asking, found.turn.node.id)
             placed(False)
-            return await self._replay(prompt, asking, decision, show)
-        for reason in decision.because:
+            return await self._replay(prompt, asking, found, show)
+        for reason in found.decision.because:
             self.position.notice(f"Asked again: {reason}")
         usage = asking.before.usage if asking.before else None
         budget.check_window(prompt.text, usage)
@@ -211,13 +212,14 @@ class Conversation:
     # --- replaying -------------------------------------------------------------------------------
 
     async def _replay(
-        self, prompt: Prompt, asking: Asking, decision: Decision, show: Callable[[Event], None]
+        self, prompt: Prompt, asking: Asking, found: Found, show: Callable[[Event], None]
     ) -> Turn:
         """Show a recorded turn as a live one is shown, and make it the head."""
         from .replay import Replay  # imported here because only a replayed turn needs it
 
+        decision, of = found
         assert decision.replay is not None
-        of = await asyncio.to_thread(self.record.recorded, decision.replay.node, prompt.cell_id)
+        assert of is not None
         turn = self._new_turn(prompt, asking, replayed=True)
         turn.priced, turn.absent = of.priced, decision.absent
         turn.source = f"{decision.replay.source} {decision.replay.name}".rstrip()

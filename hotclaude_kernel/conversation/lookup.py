@@ -6,21 +6,27 @@ Files and the record are read in threads: neither may hold up the loop.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from ..record.notebook import Record
-    from ..turns.conditions import Candidate, Conditions
+    from ..turns.conditions import Conditions
     from ..turns.prompt import Prompt
-    from ..turns.settings import Settings
-    from ..turns.turn import Turn
+    from ..turns.turn import Recorded, Turn
     from .position import Asking
     from .replay import Decision
     from .surroundings import Files
 
 # `replay`, `surroundings` and `misses` are imported where they are used: only a cell needs them.
+
+
+class Found(NamedTuple):
+    """What is decided about a question, and the turn to replay if there is one."""
+
+    decision: Decision
+    turn: Recorded | None = None
 
 
 class Lookup:
@@ -30,24 +36,19 @@ class Lookup:
         self._record = record
         self._files: Files | None = None  # made at the first live turn
 
-    async def decide(self, prompt: Prompt, asking: Asking, *, mode: str, again: bool) -> Decision:
+    async def decide(self, prompt: Prompt, asking: Asking, *, mode: str, again: bool) -> Found:
         """Decide whether a prompt is answered from the record (see `replay.decide`).
 
         The notebook's own record is looked at first, then the rest of its scope. Raises
         `ReplayMiss` if no recorded turn holds and the mode forbids asking.
         """
-        from .replay import ASK, decide
+        from .replay import ASK
 
         if mode in ("off", "all") or (again and mode != "none"):
-            return ASK
-        decision = ASK
-        for widely in (False, True):
-            found = await asyncio.to_thread(self._record.candidates, asking.key.turn, widely=widely)
-            now = await self._now(found, asking.settings)
-            kept = self._record.kept
-            decision = decide(found, now, mode=mode, again=again, kept=kept)
-            if decision.replay is not None:
-                return decision
+            return Found(ASK)
+        cell = prompt.cell_id
+        found = await asyncio.to_thread(self._find, asking, cell, mode=mode, again=again)
+        decision = found.decision
         if decision.refused:
             from . import misses
 
@@ -55,22 +56,34 @@ class Lookup:
             raise await asyncio.to_thread(
                 misses.explained, self._record, asking, prompt, mode=mode, because=why
             )
-        return decision
+        return found
 
-    async def _now(self, found: list[Candidate], settings: Settings) -> Conditions:
-        """Return the present state of all that recorded turns depended on."""
+    def _find(self, asking: Asking, cell_id: str | None, *, mode: str, again: bool) -> Found:
+        """Look in the notebook's own record, then in the rest of its scope; blocks."""
         from . import surroundings
+        from .replay import ASK, decide
 
-        paths = {path for candidate in found for path in candidate.conditions.files}
-        return await asyncio.to_thread(surroundings.present, paths, settings)
+        decision = ASK
+        for widely in (False, True):
+            found = self._record.candidates(asking.key.turn, widely=widely)
+            paths = {path for candidate in found for path in candidate.conditions.files}
+            now = surroundings.present(paths, asking.settings)
+            kept = self._record.kept
+            decision = decide(found, now, mode=mode, again=again, kept=kept)
+            if decision.replay is not None:
+                return Found(decision, self._record.recorded(decision.replay.node, cell_id))
+        return Found(decision)
 
     async def pulled_in(self, turn: Turn) -> Conditions:
         """Return the conditions of a turn that is asked now, and begin to watch its files."""
+        return await asyncio.to_thread(self._asked, turn)
+
+    def _asked(self, turn: Turn) -> Conditions:
         from .surroundings import Files
 
         if self._files is None:
-            self._files = Files(await asyncio.to_thread(self._record.watched))
-        return await asyncio.to_thread(self._files.asked, turn.prompt, turn.settings)
+            self._files = Files(self._record.watched())
+        return self._files.asked(turn.prompt, turn.settings)
 
     async def note_changes(self, turn: Turn) -> None:
         """Add to a turn's conditions the files that changed while it ran."""

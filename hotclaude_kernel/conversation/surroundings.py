@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ COMMAND = re.compile(r"\s*/([\w:.-]+)")
 INSTRUCTIONS = ("CLAUDE.md", "CLAUDE.local.md", ".claude/CLAUDE.md")
 DEPTH = 5  # how far `claude` follows files that mention files
 MOST_FILES = 200
+MOST_BYTES = 1_000_000  # of a file that is looked through for mentions
 
 ENDPOINT_ENV = "HOTCLAUDE_ENDPOINT"  # a server's own name, where its port is of no meaning
 URL_ENV = "ANTHROPIC_BASE_URL"
@@ -89,9 +91,9 @@ def pulled(text: str, settings: Settings, folder: Path) -> list[str]:
     """
     found = dict.fromkeys(_mentioned(text, folder))
     if settings.setting_sources is None or "project" in settings.setting_sources:
-        for path in _command(text, folder):
-            found |= dict.fromkeys([path, *_imports(folder / path, folder)])
-        found |= dict.fromkeys(_instructions(folder))
+        found["CLAUDE.md"] = None
+        texts = [*_command(text, folder), *_instructions(folder)]
+        found |= dict.fromkeys(_relative(path, folder) for path in _with_imports(texts))
     return list(found)[:MOST_FILES]
 
 
@@ -132,7 +134,7 @@ def _named(name: str, folder: Path) -> str:
     return (path if inside.startswith("..") else inside).replace(os.sep, "/")
 
 
-def _command(text: str, folder: Path) -> Iterator[str]:
+def _command(text: str, folder: Path) -> Iterator[Path]:
     """Yield the project's file of the `/command` or skill that a prompt begins with."""
     match = COMMAND.match(text)
     if match is None:
@@ -140,40 +142,54 @@ def _command(text: str, folder: Path) -> Iterator[str]:
     name = match[1].replace(":", "/")
     for path in (f".claude/commands/{name}.md", f".claude/skills/{name}/SKILL.md"):
         if _file(path, folder) is not None:
-            yield path
+            yield folder / path
 
 
-def _instructions(folder: Path) -> Iterator[str]:
-    """Yield the project's instructions, in the folder and above it, and what they import."""
-    yield "CLAUDE.md"
-    own = _config_folder().resolve()
-    for place in (folder, *folder.parents):
-        for path in (*(place / name for name in INSTRUCTIONS), *_rules(place)):
-            if path.is_file() and not path.resolve().is_relative_to(own):
-                yield _relative(path, folder)
-                yield from _imports(path, folder)
+def _instructions(folder: Path) -> Iterator[Path]:
+    """Yield the project's files of instructions, in the folder and above it."""
+    own = os.path.realpath(_config_folder())
+    # Called before each turn, so without a Path for each file that may be there.
+    for place in map(str, (folder, *folder.parents)):
+        names = [os.path.join(place, name) for name in INSTRUCTIONS]  # noqa: PTH118
+        for path in (*filter(os.path.isfile, names), *_rules(place)):
+            if not os.path.realpath(path).startswith(own + os.sep):
+                yield Path(path)
 
 
-def _rules(place: Path) -> list[Path]:
-    return sorted((place / ".claude" / "rules").rglob("*.md"))
+def _rules(place: str) -> list[str]:
+    folder = os.path.join(place, ".claude", "rules")  # noqa: PTH118
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return []
+    return sorted(str(path) for path in islice(Path(folder).rglob("*.md"), MOST_FILES))
 
 
 def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder).replace(os.sep, "/")
 
 
-def _imports(path: Path, folder: Path, depth: int = DEPTH) -> Iterator[str]:
-    """Yield the files that a file of instructions or a command mentions, and those they mention."""
+def _with_imports(paths: Iterable[Path]) -> list[Path]:
+    """Return files and those that they mention, to a depth of `DEPTH`; each once."""
+    found = dict.fromkeys(paths)
+    level = list(found)
+    for _ in range(DEPTH):
+        level = [path for above in level for path in _imports(above) if path not in found]
+        found |= dict.fromkeys(level)
+        if not level or len(found) > MOST_FILES:
+            break
+    return list(found)
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    """Yield the files that a file of instructions or a command mentions."""
     try:
-        text = path.read_text("utf-8", "replace") if depth else ""
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return
-    for quoted, plain in MENTION.findall(text):
+    for quoted, plain in islice(MENTION.findall(text), MOST_FILES):
         name = quoted or plain.rstrip(AROUND)
         if _file(name, path.parent) is not None:
-            there = Path(os.path.normpath(_path(name, path.parent)))
-            yield _relative(there, folder)
-            yield from _imports(there, folder, depth - 1)
+            yield Path(os.path.normpath(_path(name, path.parent)))
 
 
 def contents(paths: Iterable[str], folder: Path) -> dict[str, str | None]:
@@ -201,11 +217,13 @@ def endpoint() -> str:
     """
     if named := os.environ.get(ENDPOINT_ENV):
         return named
-    env = os.environ | _configured()
-    clouds = (
-        cloud for cloud in CLOUDS if env.get(f"CLAUDE_CODE_USE_{cloud}", "0") not in ("", "0")
-    )
-    return next((cloud.lower() for cloud in clouds), "") or _origin(env.get(URL_ENV) or ANTHROPIC)
+    ours = _configured()
+
+    def setting(name: str) -> str:
+        return ours.get(name) or os.environ.get(name, "")
+
+    used = [name for name in CLOUDS if setting(f"CLAUDE_CODE_USE_{name}") not in ("", "0")]
+    return used[0].lower() if used else _origin(setting(URL_ENV) or ANTHROPIC)
 
 
 def _config_folder() -> Path:

@@ -387,10 +387,13 @@ class Record:
         if self._scope is None:
             from .scope import widened  # imported here because the start of a kernel needs it not
 
-            self._scope = widened(self.store, self.scope, self._scope_path, self._say)
+            scope, final = widened(self.store, self.scope, self._scope_path, self._say)
             known = self._scope_path is not None  # else the cassettes may be other notebooks'
-            self.kept |= known and bool(self._scope.cassettes)
+            self.kept |= known and bool(scope.cassettes)
             self.kept |= answers.has_answers(self.store, [self.scope])
+            if not (final and self.scope):
+                return scope
+            self._scope = scope
         return self._scope
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, field
 
-from ..errors import StoreError
+from ..errors import StoreError, StoreUnavailable
 from .answers import Scope, in_folder
 from .cassettes import places
 
@@ -38,25 +38,33 @@ def working_folder() -> str | None:
     return None if shared else str(folder)
 
 
-def widened(store: Store, notebook: int, path: str | None, warn: Callable[[str], None]) -> Scope:
+def widened(
+    store: Store, notebook: int, path: str | None, warn: Callable[[str], None]
+) -> tuple[Scope, bool]:
     """Return the whole scope of a notebook at a path, `None` if that is unknown.
 
-    Cassettes that are not in the record yet are loaded. `warn` is told of those that can't be.
+    Cassettes that are not in the record yet are loaded. `warn` is told of those that can't be. Also
+    return whether the scope is final: a cassette that can't be loaded now may be loaded later.
     """
     folder = working_folder() if path is None else None
     if path is None and folder is None:
-        return Scope(notebook=notebook)
+        return Scope(notebook=notebook), True
     neighbours = in_folder(store, folder) if folder else {}
-    return Scope(
+    cassettes, final = _cassettes(store, places.found(path), warn)
+    scope = Scope(
         notebook=notebook,
-        cassettes=_cassettes(store, places.found(path), warn),
+        cassettes=cassettes,
         folder={row: name for row, name in neighbours.items() if row != notebook},
         shown=saved_nodes([path] if path else _notebooks(folder)),
     )
+    return scope, final
 
 
-def _cassettes(store: Store, paths: list[Path], warn: Callable[[str], None]) -> dict[int, str]:
+def _cassettes(
+    store: Store, paths: list[Path], warn: Callable[[str], None]
+) -> tuple[dict[int, str], bool]:
     found: dict[int, str] = {}
+    final = True
     for path in paths:
         from .cassettes import archive, cassette  # 4 ms, and most notebooks have no cassette
 
@@ -65,12 +73,13 @@ def _cassettes(store: Store, paths: list[Path], warn: Callable[[str], None]) -> 
             cassette.load(store, text)
             row = archive.cassette_at(store, cassette.digest(text))
         except StoreError as error:
+            final &= not isinstance(error, StoreUnavailable)
             hint = f". {error.hint}" if error.hint else ""
             warn(f"{path.name} was not loaded: {error.message}{hint}")
             continue
         if row is not None:
             found[row] = path.name
-    return found
+    return found, final
 
 
 # --- the turns that a notebook file shows ----------------------------------------------------
@@ -92,8 +101,9 @@ class _File(Struct):
 
 def _notebooks(folder: str | None) -> list[str]:
     """Return the notebook files of a folder, at most `MOST_FILES`, the latest written first."""
-    found = [(path.stat().st_mtime_ns, str(path)) for path in Path(folder or "").glob("*.ipynb")]
-    return [path for _, path in sorted(found, reverse=True)[:MOST_FILES]]
+    files = [path for path in Path(folder or "").glob("*.ipynb") if path.is_file()]
+    newest = sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [str(path) for path in newest[:MOST_FILES]]
 
 
 def saved_nodes(paths: Iterable[str]) -> frozenset[str]:

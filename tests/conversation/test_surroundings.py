@@ -31,7 +31,7 @@ FOUND = {
     "@not-there.txt": ["not-there.txt"],
     "ask @someone, mail a@notes.txt": [],
     "a folder @sub": [],
-    "/hello you": [".claude/commands/hello.md", "imported.txt"],
+    "/hello you": [".claude/commands/hello.md", "imported.txt"],  # and what it imports
     "/group:deep": [".claude/commands/group/deep.md"],
     "/skilled": [".claude/skills/skilled/SKILL.md"],
     "/unknown": [],
@@ -70,7 +70,7 @@ class TestPulled:
         (folder / ".claude" / "rules" / "r.md").write_text("rule")
         (folder.parent / "CLAUDE.md").write_text("above")
         found = pulled("hi", Settings(), folder)
-        assert found == ["CLAUDE.md", "notes.txt", ".claude/rules/r.md", "../CLAUDE.md"]
+        assert found == ["CLAUDE.md", ".claude/rules/r.md", "../CLAUDE.md", "notes.txt"]
 
     def test_the_users_own_instructions_are_no_condition(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -91,6 +91,12 @@ class TestPulled:
         (folder / "CLAUDE.md").write_text("@CLAUDE.md @notes.txt")
         (folder / "notes.txt").write_text("@CLAUDE.md")
         assert pulled("hi", Settings(), folder) == ["CLAUDE.md", "notes.txt"]
+
+    def test_files_that_all_mention_each_other_are_read_once(self, folder: Path) -> None:
+        names = [f"f{number}.md" for number in range(60)]
+        for name in ("CLAUDE.md", *names):
+            (folder / name).write_text(" ".join(f"@{name}" for name in names))
+        assert set(pulled("hi", Settings(), folder)) == {"CLAUDE.md", *names}
 
     def test_hostile_paths_are_no_failure(self, folder: Path) -> None:
         text = "@~nobody/x.txt @" + "a/" * 3000 + " @\0x.txt @/dev/zero @/proc/self/mem"

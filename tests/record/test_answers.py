@@ -22,6 +22,7 @@ from hotclaude_kernel.record.store import Store
 from hotclaude_kernel.turns.conditions import Conditions
 
 from ..golden import manners
+from ..support.locks import locked
 from .test_cassette import Book
 
 if TYPE_CHECKING:
@@ -141,6 +142,20 @@ class TestScope:
         assert found(Record(str(work / "b.ipynb"), **at), node.key) == []
         assert found(Record(str(work / "a.ipynb"), **at), node.key) == [(node.id, "cassette")]
         assert found(Record(None, **at), node.key) == [(node.id, "cassette")]
+
+    def test_a_cassette_that_could_not_be_loaded_is_loaded_later(
+        self, store: Store, work: Path
+    ) -> None:
+        with closing(Store()) as elsewhere:
+            book = Book(elsewhere)
+            node = book.add("go")
+            places.beside(work / "a.ipynb").write_text(book.cassette())
+        with closing(Record(str(work / "a.ipynb"), store=store.path)) as record:
+            record.open()
+            with locked(store.path):
+                assert record.candidates(node.key, widely=True) == []
+            assert "was not loaded" in record.take_notices()[0]
+            assert [turn.node for turn in record.candidates(node.key, widely=True)] == [node.id]
 
     def test_without_a_path_the_notebooks_of_the_folder(
         self, store: Store, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

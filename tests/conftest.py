@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .support.frontend import Notebook
+
+# jsonschema, which nbformat imports, compiles this package's grammars for 3 s if it is there. They
+# check IRIs, which no notebook has.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -121,6 +121,7 @@ def branches_in(folder: Path) -> list[tuple[int, str, int]]:
         connection.close()
 
 
+@pytest.mark.long
 def test_commands_say_the_same_of_it_and_export_the_same(tmp_path: Path) -> None:
     printed = manners.printed(tmp_path)
     assert printed == manners.PRINTED.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hotclaude_kernel.modelserver.server import ModelServer
 
-pytestmark = [pytest.mark.wire, pytest.mark.usefixtures("isolated")]
+pytestmark = [pytest.mark.wire, pytest.mark.long, pytest.mark.usefixtures("isolated")]
 
 
 class Kernel:

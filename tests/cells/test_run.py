@@ -191,6 +191,7 @@ class TestTurns:
         assert "tokens in" not in host.outputs.plain
         assert host.outputs.about == [outcome.turn.about]
 
+    @pytest.mark.long
     async def test_a_line_and_a_prompt(self, host: Host, server: ModelServer) -> None:
         outcome = await host.run("%model mine\nhello")
         assert server.requests[-1].model == "mine"
@@ -204,6 +205,7 @@ class TestTurns:
         prompts = [exchange.prompt for exchange in server.requests[-1].turns]
         assert prompts == ["Say cats", "Again, cats"]
 
+    @pytest.mark.long
     async def test_an_image(self, host: Host, server: ModelServer, home: Path) -> None:
         (home / "work" / "plot.png").write_bytes(PNG)
         outcome = await host.run("%attach plot.png\nWhat is this?")
@@ -223,6 +225,7 @@ class TestTurns:
         assert len(server.requests) == 2
         assert "Rewound before turn 1; turn 1 is branch branch-1" in host.outputs.plain
 
+    @pytest.mark.long
     async def test_the_same_answer_again_shows_what_it_showed_and_leaves_nothing(
         self, host: Host, server: ModelServer
     ) -> None:
@@ -238,6 +241,7 @@ class TestTurns:
         await host.run("three", id_="c")
         assert "Rewound before turn 2; turn 2 is branch branch-1" in host.outputs.plain
 
+    @pytest.mark.long
     async def test_another_page_that_refreshes_asks_again(
         self, host: Host, server: ModelServer
     ) -> None:
@@ -248,6 +252,7 @@ class TestTurns:
         assert SHOWN_AGAIN not in host.outputs.plain
         assert len(server.requests) == 2
 
+    @pytest.mark.long
     @pytest.mark.parametrize("line", ["%effort high", "%system Be brief.", "%tools none"])
     async def test_another_page_that_changes_a_setting_asks_another_question(
         self, host: Host, server: ModelServer, line: str
@@ -276,6 +281,7 @@ class TestTurns:
         assert (await host.run("hello", client="reloaded")).turn is first.turn
         assert len(server.requests) == 1
 
+    @pytest.mark.long
     async def test_another_client_is_shown_the_answer_once(
         self, host: Host, server: ModelServer
     ) -> None:
@@ -289,6 +295,7 @@ class TestTurns:
         assert len(server.requests) == 1
         assert (await host.run("hello", client="reloaded")).value == "second"
 
+    @pytest.mark.long
     async def test_a_client_that_came_while_it_ran_has_had_the_answer(
         self, host: Host, server: ModelServer
     ) -> None:
@@ -315,6 +322,7 @@ class TestTurns:
         assert host.outputs.markdown == markdown
         assert host.asker.asked == ["Write"]
 
+    @pytest.mark.long
     async def test_where_nobody_can_be_asked_it_is_denied(
         self, host: Host, server: ModelServer, home: Path
     ) -> None:
@@ -336,6 +344,7 @@ class TestTurns:
             await running
         assert (await host.run("and now?", id_="b")).value == "went on"
 
+    @pytest.mark.long
     async def test_a_cancelled_cell_leaves_nothing(self, host: Host, server: ModelServer) -> None:
         server.model = Script([Hold()], default="went on")
         running = asyncio.create_task(host.run("never answered", id_="a"))

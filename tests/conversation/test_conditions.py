@@ -67,6 +67,7 @@ async def test_a_changed_file_is_asked_about_again_and_named_and_its_old_text_re
     assert len(server.requests) == 2
 
 
+@pytest.mark.long
 async def test_a_notebook_that_edits_the_file_itself_replays(
     book: Notes, server: ModelServer, home: Path
 ) -> None:
@@ -87,6 +88,7 @@ async def test_a_notebook_that_edits_the_file_itself_replays(
     assert (turn.replayed, turn.absent) == (True, ("notes.txt",))
 
 
+@pytest.mark.long
 async def test_another_endpoint_is_asked_anew(
     book: Notes, server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def prompts(server: ModelServer) -> list[str]:
 
 
 class TestMemory:
+    @pytest.mark.long
     async def test_what_an_old_turn_said_is_in_the_record_only(
         self, book: Book, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -132,12 +133,14 @@ class TestTurns:
         assert [turn.hot for turn in turns] == [False, True]
         assert all(turn.first_text_s is not None for turn in turns)
 
+    @pytest.mark.long
     async def test_deltas_come_before_the_block_and_agree_with_it(self, ask: Asked) -> None:
         await ask("hello")
         deltas = "".join(d.text for d in ask.kinds(Delta))
         blocks = [b.text for b in ask.kinds(Block)]
         assert blocks == [deltas]
 
+    @pytest.mark.long
     async def test_a_line_of_megabytes_arrives_whole(self, ask: Asked, server: ModelServer) -> None:
         long = "word " * 400_000
         server.model = Script([Reply(Text(long, chunk=5000))])
@@ -149,6 +152,7 @@ class TestTurns:
         server.model = Script([Reply(Text("a😀b", chunk=1))])
         assert (await ask("smile")).text == "a😀b"
 
+    @pytest.mark.long
     async def test_usage_is_the_turns_own(self, ask: Asked, server: ModelServer) -> None:
         usage = Usage(input_tokens=7, output_tokens=3, cache_read_input_tokens=100)
         server.model = Script([Reply("a", usage=usage), Reply("b", usage=usage)])
@@ -250,8 +254,8 @@ class TestInterrupt:
         assert (await ask("second")).status == "ok"
 
 
+@pytest.mark.long
 class TestFailures:
-    @pytest.mark.long
     @pytest.mark.parametrize(
         ("failure", "error", "status"),
         [
@@ -299,12 +303,10 @@ class TestFailures:
         assert turn.text == "fine"
         assert [retry.status for retry in ask.kinds(Retry)] == [529, 500]
 
-    @pytest.mark.long
     async def test_a_short_retry_after_is_waited_for(self, ask: Asked, server: ModelServer) -> None:
         server.model = Script([Failure(429, headers={"retry-after": "1"})], default="fine")
         assert (await ask("go")).text == "fine"
 
-    @pytest.mark.long
     @pytest.mark.parametrize(
         "fault",
         [
@@ -321,12 +323,10 @@ class TestFailures:
         turn = await ask("go")
         assert turn.text == "the answer"
 
-    @pytest.mark.long
     async def test_an_empty_answer_is_asked_again(self, ask: Asked, server: ModelServer) -> None:
         server.model = Script([EMPTY], default="the answer")
         assert (await ask("go")).text == "the answer"
 
-    @pytest.mark.long
     async def test_a_stall_in_the_stream_ends(self, ask: Asked, server: ModelServer) -> None:
         ask.conversation.stall_timeout_s = 1.0
         server.model = Script([Reply("some text ", Stall())], default="after")
@@ -334,7 +334,6 @@ class TestFailures:
             await ask("go")
         assert (await ask("next")).text == "after"
 
-    @pytest.mark.long
     async def test_a_stall_before_the_stream_ends(self, ask: Asked, server: ModelServer) -> None:
         ask.conversation.stall_timeout_s = 1.0
         server.model = Script([Hold()], default="after")
@@ -342,14 +341,12 @@ class TestFailures:
             await ask("go")
         assert (await ask("next")).text == "after"
 
-    @pytest.mark.long
     async def test_a_silent_tool_is_no_stall(self, ask: Asked, server: ModelServer) -> None:
         ask.conversation.stall_timeout_s = 1.0
         use = ToolUse("Bash", {"command": "sleep 2", "description": "wait"})
         server.model = Script([Reply(use)], default="slept")
         assert (await ask("wait")).text == "slept"
 
-    @pytest.mark.long
     async def test_a_refused_connection(
         self, server: ModelServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -472,6 +469,7 @@ class TestCrash:
         assert (await ask("second")).text == "fresh"
         assert prompts(server) == ["second"]
 
+    @pytest.mark.long
     async def test_a_lost_transcript_is_made_again_from_the_record(
         self, ask: Asked, server: ModelServer, home: Path
     ) -> None:
@@ -504,6 +502,7 @@ class TestCrash:
         assert prompts(server) == ["third"]
 
 
+@pytest.mark.long
 class TestSettings:
     async def test_model_and_effort_change_in_the_running_process(
         self, ask: Asked, server: ModelServer
@@ -549,7 +548,6 @@ class TestSettings:
         await ask("go")
         assert not server.requests[-1].tools
 
-    @pytest.mark.long
     async def test_another_folder_keeps_the_conversation(
         self, ask: Asked, server: ModelServer, home: Path
     ) -> None:

@@ -62,6 +62,7 @@ def asked(pool: Pool, text: str, events: list[Event] | None = None, **options: A
 
 
 class TestAtOnce:
+    @pytest.mark.long
     async def test_turns_at_one_place_are_asked_side_by_side_and_move_nothing(
         self, server: ModelServer
     ) -> None:

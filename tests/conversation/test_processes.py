@@ -30,6 +30,7 @@ def alive(pid: int | None) -> bool:
 
 
 class TestPool:
+    @pytest.mark.long
     async def test_an_idle_process_ends_and_the_next_cell_wakes_it_with_its_memory(
         self, notebook_path: Path, server: ModelServer
     ) -> None:
@@ -112,6 +113,7 @@ class TestPool:
         finally:
             await book.conversation.close()
 
+    @pytest.mark.long
     async def test_closing_leaves_nothing(self, book: Book) -> None:
         await book.run_all("a", "b")
         await book.run("a", "again")

@@ -97,6 +97,7 @@ class TestReplay:
         assert len(book.branches["main"]) == 3
         assert "Rewound" not in book.said()
 
+    @pytest.mark.long
     async def test_from_the_first_changed_cell_it_is_live_on_the_same_bytes(
         self, book: Replayer, server: ModelServer
     ) -> None:
@@ -167,6 +168,7 @@ class TestReplay:
         await book.run("a", "look", attachments=picture(b"\x89PNG\r\n\x1a\n2"))
         assert len(server.requests) == 2
 
+    @pytest.mark.long
     async def test_at_the_recorded_pace_the_deltas_come_again(
         self, book: Replayer, server: ModelServer
     ) -> None:
@@ -180,6 +182,7 @@ class TestReplay:
         assert len(live) > 1
         assert turn.text == "one two three four"
 
+    @pytest.mark.long
     async def test_an_interrupted_turn_is_not_replayed(
         self, book: Replayer, server: ModelServer
     ) -> None:
@@ -271,6 +274,7 @@ class TestMisses:
             await book.run_all("a")
         assert caught.value.details == ("model: recorded None, now 'haiku'",)
 
+    @pytest.mark.long
     async def test_the_earlier_cell_that_changed_is_named(
         self, book: Replayer, server: ModelServer
     ) -> None:
@@ -291,6 +295,7 @@ class TestMisses:
 
 
 class TestWithoutTheTranscript:
+    @pytest.mark.long
     async def test_it_goes_on_from_what_the_recordings_say(
         self, book: Replayer, server: ModelServer
     ) -> None:

@@ -98,6 +98,7 @@ class TestRestart:
         await book.run_all("c")
         assert prompts(server.requests[-1]) == ["prompt a", "prompt b", "prompt c"]
 
+    @pytest.mark.long
     async def test_a_copy_goes_on_by_itself(self, book: Book, server: ModelServer) -> None:
         await book.run_all("a", "b")
         assert book.path
@@ -133,6 +134,7 @@ class TestRestart:
         await book.run_all("unsaved")
         assert prompts(server.requests[-1]) == ["prompt a", "prompt unsaved"]
 
+    @pytest.mark.long
     async def test_a_second_kernel_on_the_notebook_forks(
         self, book: Book, notebook_path: Path, server: ModelServer
     ) -> None:
@@ -166,6 +168,7 @@ def mode(path: Path) -> int:
 
 
 class TestTheRecord:
+    @pytest.mark.long
     async def test_it_is_the_users_alone(self, book: Book) -> None:
         await book.run_all("a")
         file = Path(book.conversation.record.store.path)
@@ -191,6 +194,7 @@ class TestTheRecord:
         finally:
             await book.conversation.close()
 
+    @pytest.mark.long
     async def test_a_newer_file_is_left_as_it_is(self, book: Book) -> None:
         await book.run_all("a")
         with book.conversation.record.store.read() as db:
@@ -199,6 +203,7 @@ class TestTheRecord:
         await book.run_all("b")
         assert "newer hotclaude" in book.said()
 
+    @pytest.mark.long
     async def test_a_turn_that_cant_be_written_is_written_with_the_next(
         self, book: Book, server: ModelServer
     ) -> None:

@@ -40,6 +40,7 @@ class TestRunningACellAgain:
             "branch-1": ["prompt a", "prompt b", "prompt c", "prompt d"],
         }
 
+    @pytest.mark.long
     async def test_the_history_before_it_is_byte_for_byte_what_it_was(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -85,6 +86,7 @@ class TestRunningACellAgain:
             "branch-1": ["prompt a", "prompt b", "prompt c"],
         }
 
+    @pytest.mark.long
     async def test_what_follows_a_turn_that_came_out_the_same_is_resumed_with_it(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -94,6 +96,7 @@ class TestRunningACellAgain:
         await book.run_all("d")
         assert prompts(server.requests[-1]) == ["prompt a", "prompt c", "prompt d"]
 
+    @pytest.mark.long
     async def test_append_asks_at_the_end(self, book: Book, server: ModelServer) -> None:
         book.conversation.position.rerun = "append"
         await book.run_all("a", "b", "a")
@@ -117,6 +120,7 @@ class TestRunningACellAgain:
         assert prompts(server.requests[-1]) == ["prompt a", "after the failure"]
         assert book.branches["branch-1"] == ["prompt a", "prompt b", "prompt c"]
 
+    @pytest.mark.long
     async def test_a_binary_without_rewind_gets_a_new_process_on_the_same_bytes(
         self, notebook_path: Path, server: ModelServer, home: Path, binary: str
     ) -> None:
@@ -195,6 +199,7 @@ class TestBranches:
             "try": ["prompt a", "prompt b", "prompt c"],
         }
 
+    @pytest.mark.long
     async def test_new_keeps_the_old_conversation_as_a_branch(
         self, book: Book, server: ModelServer
     ) -> None:
@@ -204,6 +209,7 @@ class TestBranches:
         assert prompts(server.requests[-1]) == ["prompt c"]
         assert book.branches[name] == ["prompt a", "prompt b"]
 
+    @pytest.mark.long
     async def test_names_are_checked(self, book: Book) -> None:
         await book.run_all("a")
         tree = book.conversation.branches
@@ -214,6 +220,7 @@ class TestBranches:
             with pytest.raises(UsageError):
                 tree.find(nowhere)
 
+    @pytest.mark.long
     async def test_compaction_can_be_rewound(self, book: Book, server: ModelServer) -> None:
         server.model = demo_model
         await book.run("a", "remember 42")

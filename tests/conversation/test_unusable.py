@@ -42,6 +42,7 @@ def modes(folder: Path | str) -> set[int]:
     return {stat.S_IMODE(path.stat().st_mode) for path in Path(folder).iterdir()}
 
 
+@pytest.mark.long
 @pytest.mark.wire
 @pytest.mark.usefixtures("isolated")
 async def test_a_crash_and_a_new_system_prompt_resume_and_only_one_notice_is_said(

@@ -72,6 +72,7 @@ class TestWhatTheTrialsFound:
             stage.ledger.audit(read_store(stage.store))
             assert stage.ledger.broken == {}, stage.ledger.story
 
+    @pytest.mark.long
     async def test_the_same_turn_again_on_a_full_disk_can_be_rewound_once_it_was_resumed(
         self,
     ) -> None:
@@ -105,6 +106,7 @@ class TestWhatTheTrialsFound:
             stage.ledger.audit(read_store(stage.store))
             assert stage.ledger.broken == {}, stage.ledger.story
 
+    @pytest.mark.long
     async def test_a_cell_is_run_again_after_its_idle_process_was_killed(self) -> None:
         with staged() as stage:
             book = Book(stage)

@@ -57,6 +57,7 @@ class TestInterrupt:
         assert notebook.run("after", cell_id="b").markdown == "next"
         assert claude_pid(notebook) == pid
 
+    @pytest.mark.long
     def test_by_signal_too(self, notebook: Notebook, server: ModelServer) -> None:
         pid = notebook.pid
         notebook.run("first", cell_id="a")
@@ -159,6 +160,7 @@ class TestWhileACellRuns:
         assert len(server.requests) == 1
         reloaded.close()
 
+    @pytest.mark.long
     def test_a_changed_cell_is_asked_even_after_a_reload(
         self, notebook: Notebook, server: ModelServer
     ) -> None:
@@ -170,6 +172,7 @@ class TestWhileACellRuns:
 
 
 class TestNothingIsLeft:
+    @pytest.mark.long
     def test_after_a_shutdown(self, env: dict[str, str]) -> None:
         with open_notebook(env) as notebook:
             notebook.run("hello")
@@ -194,6 +197,7 @@ class TestNothingIsLeft:
             os.kill(notebook.pid, signal.SIGKILL)
             until(lambda: not exists(pid), "claude is gone")
 
+    @pytest.mark.long
     def test_after_a_restart(self, notebook: Notebook) -> None:
         notebook.run("hello")
         pid = claude_pid(notebook)

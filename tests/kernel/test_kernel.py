@@ -208,6 +208,7 @@ class TestImages:
         b"=\x1d\x00\x00\x00\x00IEND\xaeB`\x82"
     )
 
+    @pytest.mark.long
     @pytest.mark.parametrize("code", ["What is @plot.png?", "%attach plot.png\nWhat is it?"])
     def test_an_image_goes_with_the_prompt(
         self, notebook: Notebook, server: ModelServer, home: Path, code: str
@@ -257,6 +258,7 @@ class TestVsCode:
 
 
 class TestMagics:
+    @pytest.mark.long
     def test_a_setting_and_a_prompt_in_one_cell(
         self, notebook: Notebook, server: ModelServer
     ) -> None:
@@ -279,12 +281,14 @@ class TestMagics:
         payload = notebook.run("%model?").reply["content"]["payload"]
         assert "full model id" in payload[0]["data"]["text/plain"]
 
+    @pytest.mark.long
     def test_the_footer_has_tokens_and_times_but_no_dollars(self, notebook: Notebook) -> None:
         footer = notebook.run("hello").outputs[-1]["text/plain"]
         assert "tokens in" in footer
         assert "first text" in footer
         assert "$" not in footer
 
+    @pytest.mark.long
     def test_the_configuration_of_the_command_line(
         self, env: dict[str, str], server: ModelServer
     ) -> None:
@@ -293,6 +297,7 @@ class TestMagics:
             notebook.run("hello")
             assert server.requests[-1].json["output_config"]["effort"] == "low"
 
+    @pytest.mark.long
     def test_the_configuration_file(
         self, env: dict[str, str], server: ModelServer, home: Path
     ) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..support.frontend import Cell, Message, Notebook
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 WRITTEN_DOWN = "Written down, not yet recorded"
 

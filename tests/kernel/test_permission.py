@@ -40,6 +40,7 @@ class TestPermissionByInput:
         assert (home / "work" / "made.txt").read_text() == "hello"
         assert "went on" in cell.stdout
 
+    @pytest.mark.long
     def test_deny_with_a_reason(self, notebook: Notebook, server: ModelServer, home: Path) -> None:
         cell, _ = self.asked(notebook, server, "use another name")
         assert not (home / "work" / "made.txt").exists()
@@ -125,6 +126,7 @@ class TestPermissionByButtons:
         assert "denied" in cell.markdown
         assert not (home / "work" / "made.txt").exists()
 
+    @pytest.mark.long
     def test_allow_for_the_session_asks_no_more_and_writes_no_settings(
         self, notebook: Notebook, server: ModelServer, home: Path
     ) -> None:
@@ -135,6 +137,7 @@ class TestPermissionByButtons:
         assert (home / "work" / "second.txt").exists()
         assert not list((home / "work").glob(".claude/*"))
 
+    @pytest.mark.long
     def test_a_reloaded_page_finds_the_question_again(
         self, notebook: Notebook, server: ModelServer, home: Path
     ) -> None:
@@ -160,6 +163,7 @@ class TestPermissionByButtons:
 
 
 class TestModes:
+    @pytest.mark.long
     def test_an_approved_plan_ends_plan_mode(self, notebook: Notebook, server: ModelServer) -> None:
         plan = ToolUse("ExitPlanMode", {"plan": "1. Do *it*."})
         server.model = Script([Reply(plan)], default="carried out")

@@ -137,6 +137,7 @@ def claude(
 
 @pytest.mark.wire
 class TestRealBinary:
+    @pytest.mark.long
     def test_the_demonstration_remembers_over_turns(
         self, server: ModelServer, claude: Claude
     ) -> None:

@@ -152,6 +152,7 @@ class TestStream:
         with serve_in_thread(Script([Reply(text)])) as server:
             assert text_of(stream(server, text)) == text
 
+    @pytest.mark.long
     def test_200_000_characters_in_small_deltas(self) -> None:
         text = "abcd " * 40_000
         with serve_in_thread(Script([Reply(Text(text, chunk=5))])) as server:

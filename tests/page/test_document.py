@@ -98,6 +98,7 @@ class TestSegments:
     def test_half_a_million_characters_are_at_most_forty_five_segments(self) -> None:
         assert len(write(prose(500_000), [2000]).segments) <= 45
 
+    @pytest.mark.long
     def test_half_a_million_lines_without_blocks_are_cut_no_finer(self) -> None:
         assert len(write("word\n\n" * 83_333, [6000]).segments) <= 45
 
@@ -116,6 +117,7 @@ class TestWork:
             whole_html(document)
         return drawing.characters
 
+    @pytest.mark.long
     def test_what_is_rendered_grows_with_the_length_and_no_faster(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -228,6 +228,7 @@ class TestManyFolds:
             whole_html(document)
         return drawing.characters
 
+    @pytest.mark.long
     def test_what_is_rendered_grows_with_the_length_and_no_faster(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

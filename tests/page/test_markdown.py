@@ -156,6 +156,7 @@ class TestSplitter:
         assert Splitter().finish() == []
         assert Splitter().feed("") == []
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         "text",
         [
@@ -321,6 +322,7 @@ class TestHostileText:
     def test_the_corpus_is_large(self) -> None:
         assert len(CORPUS) >= 60
 
+    @pytest.mark.long
     def test_every_prefix_is_harmless(self) -> None:
         for text in CORPUS.values():
             for end in range(1, len(text) + 1):

@@ -102,6 +102,7 @@ class TestQuestions:
         time.pass_by(1)
         assert "denied, running…" in shown.words_of(0)
 
+    @pytest.mark.long
     @pytest.mark.parametrize("words", [0, 30, 300, 3000])
     @pytest.mark.parametrize("answer", ["ok", "line\n" * 300])
     def test_sixty_of_them_take_no_outputs_of_their_own(

@@ -180,6 +180,7 @@ class TestSafety:
                     again = markdown.render(section.source() + "\n*after*")
                     assert again.endswith('<p dir="auto"><em>after</em></p>\n')
 
+    @pytest.mark.long
     def test_folded_it_is_no_different(self) -> None:
         for name, text in HOSTILE.items():
             with entry(name):

@@ -17,7 +17,6 @@ from ..claude.events import Block, ModeChanged, Notice, TurnStarted, Usage
 from ..errors import StoreError, UsageError
 from ..pool import orphans
 from ..pool.pool import Pool
-from ..pool.warm import Limits, Place
 from ..record.notebook import Record
 from ..turns import budget
 from ..turns.turn import Turn
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from ..claude.events import Event
     from ..claude.launch import Prespawned
     from ..claude.session import Greeting, Session
-    from ..pool.warm import Warm
+    from ..pool.warm import Limits, Place, Warm
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
     from ..turns.tree import Branches
@@ -242,10 +241,13 @@ class Conversation:
 
     # --- before it is asked ----------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Open the record, on a thread of its own; 2 s at most if another process locks it."""
-        if not self.record.opened:
-            await asyncio.to_thread(self.record.open)
+    async def open(self, *, whole: bool = True) -> None:
+        """Open the record in a thread, for 2 s at most if another process locks it.
+
+        Without `whole`, only as far as a process needs it to start.
+        """
+        if not (self.record.whole if whole else self.record.opened):
+            await asyncio.to_thread(self.record.open, whole=whole)
 
     async def recognise(self, cell_id: str | None) -> None:
         """Find the notebook in the record by its first cell, and go on where it ended."""
@@ -412,15 +414,6 @@ class Conversation:
         async with self._lease() as warm:
             yield warm.session
 
-    def expect_branch(self) -> None:
-        """Begin to start a process at the end of another branch, the one with the newest turn."""
-        tree = self.branches
-        here = tree.head.id if tree.head else None
-        ends = [tree.nodes[at] for at in tree.branches.values() if at and at != here]
-        if ends and self.mode != "none":
-            last = max(ends, key=lambda node: node.ended)
-            self.pool.prepare(Place(self.settings, tuple(tree.path_to(last.id))))
-
     async def interrupt(self) -> None:
         """Stop the running turn, if one is running. The text shown so far stays."""
         if self._asking is not None:
@@ -429,7 +422,7 @@ class Conversation:
     async def sweep(self) -> None:
         """End the processes that kernels left running when they died."""
         with contextlib.suppress(StoreError):
-            store, changes = self.record.open()
+            store, changes = self.record.store, self.record.changes
             self.pool.tally.swept = await asyncio.to_thread(
                 lambda: orphans.sweep(store.orphans(), changes.forget_process)
             )

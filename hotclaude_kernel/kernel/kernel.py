@@ -234,7 +234,7 @@ class HotClaudeKernel(ConfiguredKernel):
         self.io_loop.add_callback(self._begin)
 
     async def _begin(self) -> None:
-        await self.conversation.open()
+        await self.conversation.open(whole=False)
         self.conversation.warm()
         await self.conversation.sweep()
 

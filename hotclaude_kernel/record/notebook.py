@@ -21,13 +21,12 @@ from msgspec.structs import replace
 from ..claude.processes import this_kernel
 from ..errors import StoreError
 from ..turns import cellids
-from ..turns.budget import Cost
 from ..turns.tree import Branches
 from . import answers, notebooks, transcripts
 from .answers import Scope
 from .claim import Claim
 from .database import MEMORY
-from .notebooks import Notebook
+from .notebooks import Notebook, notebook_at, read_at
 from .resume import store_path
 from .store import Store
 from .writing import journal
@@ -36,6 +35,7 @@ from .writing.changes import Changes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..turns.budget import Cost
     from ..turns.conditions import Candidate
     from ..turns.settings import Settings
     from ..turns.tree import Node
@@ -72,6 +72,8 @@ class Record:
         self._in_run = False  # whether `begin_run` has left the notebook's place
         self._opened: tuple[Store, Changes] | None = None
         self._claim: Claim  # made when the notebook is taken
+        self._folder: str | None = None  # where a notebook without a path runs
+        self._whole = True  # whether all of its turns are read, and not those of its path only
         self._settings: dict[str, Settings] = {}
         self._versions: dict[str, str] = {}  # of claude, by the nodes of earlier kernels' turns
 
@@ -85,12 +87,12 @@ class Record:
     @property
     def store(self) -> Store:
         """The store."""
-        return self.open()[0]
+        return (self._opened or self.open())[0]
 
     @property
     def changes(self) -> Changes:
         """What this kernel changes in the store."""
-        return self.open()[1]
+        return (self._opened or self.open())[1]
 
     @property
     def notebook(self) -> int:
@@ -105,7 +107,8 @@ class Record:
     @property
     def branches(self) -> Branches:
         """The notebook's tree."""
-        self.open()
+        if self._opened is None:
+            self.open()
         return self._claim.tree
 
     def take_notices(self) -> list[str]:
@@ -118,8 +121,11 @@ class Record:
     def _say(self, notice: str) -> None:
         self._notices.append(notice)
 
-    def open(self) -> tuple[Store, Changes]:
-        """Open the store and find the notebook, unless that was done; blocks for 2 s at most."""
+    def open(self, *, whole: bool = True) -> tuple[Store, Changes]:
+        """Open the store and find the notebook, unless that was done; blocks for 2 s at most.
+
+        Without `whole` only the turns of the notebook's path are read: enough to start a process.
+        """
         with self._opening:
             if self._opened is None:
                 try:
@@ -127,19 +133,40 @@ class Record:
                 except StoreError as error:
                     self._notices.append(f"{error.message}. {error.hint}")
                     self._opened = self._open(Store(MEMORY))
+            if whole and not self._whole:
+                self._complete(self._opened[0])
             return self._opened
 
+    def _complete(self, store: Store) -> None:
+        """Read the turns that are not on the path."""
+        rest = notebooks.whole_notebook(store, self._opened[1].row if self._opened else 0)
+        self._claim.tree.complete(rest.branches.nodes.values())
+        self._versions = rest.versions
+        self._whole = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether the record is open, and all of the notebook's turns are read."""
+        return self._opened is not None and self._whole
+
     def _open(self, store: Store) -> tuple[Store, Changes]:
+        if self.path is None:
+            from .scope import working_folder
+
+            self._folder = working_folder()
         changes = Changes(store, self.kernel, self._say)
         journals = journal.left(store.path)
         changes.drain(journals)
 
+        def find() -> Notebook:
+            return notebook_at(store, self.path, folder=self._folder, whole=False)
+
         def read() -> Notebook:
-            found = notebooks.read_at(store, self.path)
+            found = read_at(store, self.path)
             return journal.applied(store, found, journals, self._left)
 
         try:
-            self._take(store, changes, lambda: _at(store, self.path), read)
+            self._take(store, find, read, changes)
         except BaseException:
             changes.close()
             store.close()
@@ -149,20 +176,21 @@ class Record:
     def _take(
         self,
         store: Store,
-        changes: Changes,
         find: Callable[[], Notebook],
         read: Callable[[], Notebook],
+        changes: Changes | None = None,
     ) -> None:
         """Go on with a notebook, as a guest if another kernel has it; see `Changes.take`."""
+        changes = changes or self.changes
         elsewhere = self._scope_path if self._scope_path != self.path else None
-        taken = changes.take(self.path, find, read, folder=_folder(self.path), scope=elsewhere)
+        taken = changes.take(self.path, find, read, folder=self._folder, scope=elsewhere)
         notebook = taken.notebook
         self._scope = None
         self._claim = Claim(changes, taken, self._say)
         self.resumed = notebook.branches.head
         self.kept = bool(notebook.branches.nodes)
         self._settings |= store.settings_in(notebook.id)
-        self._versions = notebook.versions
+        self._versions, self._whole = notebook.versions, notebook.whole
 
     def recognise(self, cell_id: str | None) -> bool:
         """Find the notebook by the id of its first cell; return whether the path was misleading.
@@ -211,13 +239,8 @@ class Record:
             return False
         if self._scope_path == self.path:
             self._scope_path = path
-        self.path = path
-        self._take(
-            store,
-            self.changes,
-            lambda: _at(store, path),
-            lambda: notebooks.read_at(store, path),
-        )
+        self.path, self._folder = path, None
+        self._take(store, lambda: notebook_at(store, path), lambda: read_at(store, path))
         return True
 
     def _begin_anew(self, store: Store, path: str) -> None:
@@ -226,13 +249,13 @@ class Record:
         def find() -> Notebook:
             notebooks.release(store, self.kernel)
             notebooks.move(store, old, None)  # the old notebook keeps its turns
-            return _at(store, path)
+            return notebook_at(store, path)
 
         self._notices.append(
             "Another notebook lay here before: this one begins a conversation of its own"
         )
         new = Notebook(id=0, path=path, branches=Branches())
-        self._take(store, self.changes, find, lambda: new)
+        self._take(store, find, lambda: new)
 
     def _go_on_with(self, store: Store, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
@@ -253,9 +276,9 @@ class Record:
             return replace(known, id=ours, path=self.path)
 
         if moved or self.path is None:
-            self._take(store, self.changes, move, lambda: known)
+            self._take(store, move, lambda: known)
             return
-        self._take(store, self.changes, copy, lambda: known)
+        self._take(store, copy, lambda: known)
         self.kept = kept
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
@@ -417,10 +440,7 @@ class Record:
 
     def spent(self) -> Cost:
         """Return what the notebook's turns have used, in this kernel and earlier ones."""
-        waiting = self.changes.unspent
-        tokens, usd = notebooks.spent(self.store, self.notebook)
-        tokens += sum(usage.prompt_tokens + usage.output_tokens for usage in waiting)
-        return Cost(tokens=tokens, usd=usd + sum(usage.cost_usd for usage in waiting))
+        return self.changes.spent()
 
     def close(self) -> None:
         """Record what waits, or write it down, release the branch, and close the store; blocks."""
@@ -428,16 +448,3 @@ class Record:
             store, changes = self._opened
             changes.close()
             store.close()
-
-
-def _at(store: Store, path: str | None) -> Notebook:
-    """Return the notebook at a path; one without a path belongs to the working directory."""
-    return notebooks.notebook_at(store, path, folder=_folder(path))
-
-
-def _folder(path: str | None) -> str | None:
-    if path is not None:
-        return None
-    from .scope import working_folder
-
-    return working_folder()

@@ -30,11 +30,23 @@ NODE = """
 """
 # All nodes of a notebook, each with the row of the turn before it: its node is looked up in memory.
 MEMBERS = (
-    NODE.replace("(select p.node from turn p where p.id = t.parent)", "t.parent").replace(
-        "from turn t", ", t.cli, t.id, m.cell_id from turn t"
-    )
-    + "join member m on m.turn = t.id where m.notebook = ? order by t.id"
+    NODE.replace("(select p.node from turn p where p.id = t.parent)", "t.parent")
+    .replace("from turn t", ", t.cli, t.id, m.cell_id from turn t")
+    .replace("?", ":length")
+    + "join member m on m.turn = t.id where m.notebook = :notebook and {which} order by t.id"
 )
+# Those on the path to the end of the current branch.
+PATH = """
+    t.id in (
+        with recursive up(id) as (
+            select b.turn from branch b join notebook n on n.id = b.notebook and n.branch = b.name
+            where n.id = :notebook
+            union all
+            select t.parent from turn t join up on t.id = up.id
+        )
+        select id from up
+    )
+"""
 # The turns that a turn follows, up to the first one that is a member already.
 ANCESTORS = """
     with recursive up(id, parent) as (
@@ -65,7 +77,8 @@ SPEND = """
 class Notebook(Struct, frozen=True, kw_only=True):
     """A notebook in the record: `id` is its row, `holders` maps branches to their kernels.
 
-    `versions` maps its turns to the version of claude that answered.
+    `versions` maps its turns to the version of claude that answered. If it is not `whole`, only the
+    turns on the path to the end of the current branch are there.
     """
 
     id: int
@@ -73,17 +86,27 @@ class Notebook(Struct, frozen=True, kw_only=True):
     branches: Branches
     holders: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    whole: bool = True
 
 
-def notebook_at(store: Database, path: str | None, *, folder: str | None = None) -> Notebook:
+def notebook_at(
+    store: Database, path: str | None, *, folder: str | None = None, whole: bool = True
+) -> Notebook:
     """Return the notebook at a path; make an empty one if none is recorded, or `path` is `None`.
 
-    A notebook without a path runs in `folder`; `None` if that is unknown.
+    A notebook without a path runs in `folder`; `None` if that is unknown. If it need not be
+    `whole`, only its path is read.
     """
     with store.write() as db:
         at = row_at(db, 0, path, folder)
         _fill_holes(db, at)
-        return _load(db, at)
+        return _load(db, at, whole=whole)
+
+
+def whole_notebook(store: Database, row: int) -> Notebook:
+    """Return the notebook in a row, with all of its turns."""
+    with store.read() as db:
+        return _load(db, row)
 
 
 def read_at(store: Database, path: str | None) -> Notebook:
@@ -140,9 +163,10 @@ def holes(store: Database) -> list[tuple[str, str]]:
         return list(db.execute(paths))
 
 
-def _load(db: sqlite3.Connection, at: int) -> Notebook:
+def _load(db: sqlite3.Connection, at: int, *, whole: bool = True) -> Notebook:
     path, current = db.execute("select path, branch from notebook where id = ?", (at,)).fetchone()
-    rows = db.execute(MEMBERS, (SNIPPET, at)).fetchall()
+    members = MEMBERS.format(which="true" if whole else PATH)
+    rows = db.execute(members, {"length": SNIPPET, "notebook": at}).fetchall()
     named = {row[-2]: row[0] for row in rows}
     nodes = [node_of(row, lasting(row[-1]), named.get(row[1])) for row in rows]
     branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
@@ -150,7 +174,14 @@ def _load(db: sqlite3.Connection, at: int) -> Notebook:
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
     tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
     versions = {row[0]: row[-3] for row in rows}
-    return Notebook(id=at, path=path, branches=tree, holders=dict(holders), versions=versions)
+    return Notebook(
+        id=at,
+        path=path,
+        branches=tree,
+        holders=dict(holders),
+        versions=versions,
+        whole=whole,
+    )
 
 
 def move(store: Database, notebook: int, path: str | None) -> None:

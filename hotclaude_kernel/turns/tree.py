@@ -91,6 +91,10 @@ class Branches:
         self.path: list[Node] = self.path_to(self.branches[current])
         self.ahead: list[Node] = []
 
+    def complete(self, nodes: Iterable[Node]) -> None:
+        """Add turns that were not read with the path; those that are there stay as they are."""
+        self.nodes = {node.id: node for node in nodes} | self.nodes
+
     @property
     def head(self) -> Node | None:
         """The turn that the next one follows, `None` before the first turn."""

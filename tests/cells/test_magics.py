@@ -19,7 +19,7 @@ from hotclaude_kernel.claude.session import Greeting
 from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.page.words import counted
-from hotclaude_kernel.pool.warm import Limits, Tally
+from hotclaude_kernel.pool.warm import Limits, Place, Tally
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
 from hotclaude_kernel.turns.tree import Branches, Node
@@ -70,7 +70,10 @@ class FakeConversation:
         self.dead: ProcessDied | None = None
         self.branches = Branches()
         self.mode = "new_episodes"
-        self.pool = SimpleNamespace(asleep=False, tally=Tally(), limits=Limits())
+        self.prepared: list[Place] = []
+        self.pool = SimpleNamespace(
+            asleep=False, tally=Tally(), limits=Limits(), prepare=self.prepared.append
+        )
         self.record = SimpleNamespace(
             path="/book.ipynb", store=SimpleNamespace(path="/data/store.db"), opened=True
         )
@@ -85,9 +88,6 @@ class FakeConversation:
 
     async def change(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)
-
-    def expect_branch(self) -> None:
-        pass
 
     async def renew(self) -> str:
         self.renewed += 1

@@ -231,7 +231,7 @@ class TestAdding:
         assert prompts(shelf.open(path)) == ["one"]
 
 
-class TestReading:
+class TestThePath:
     def test_a_transcript_that_is_lost_is_rebuilt_and_that_is_said(self, shelf: Shelf) -> None:
         record = shelf.open(shelf.notebook())
         add(record, "one", entries=b"")
@@ -254,6 +254,31 @@ class TestReading:
         record.close()
         other = shelf.open(path, kernel="another kernel")
         assert other.branches.current == "main"
+
+
+class TestReading:
+    """Of a long notebook the path is read first: with it a process can start."""
+
+    def test_the_path_is_read_first_and_the_rest_when_asked(self, shelf: Shelf) -> None:
+        path = shelf.notebook()
+        record = shelf.open(path)
+        one = add(record, "one", "a")
+        two = add(record, "two", "b")
+        record.branches.rewind(one)
+        record.write()
+        three = add(record, "three", "b")
+        record.close()
+        again = shelf.open(path)
+        again.open(whole=False)
+        assert not again.whole
+        assert list(again.branches.nodes) == [one.id, three.id]
+        assert prompts(again) == ["one", "three"]
+        assert again.branches.branches["branch-1"] == two.id
+        again.open()
+        assert again.whole
+        assert again.branches.nodes.keys() == {one.id, two.id, three.id}
+        assert [node.prompt for node in again.branches.path_to(two.id)] == ["one", "two"]
+        assert again.version_of(two) == ""
 
 
 class TestMembers:

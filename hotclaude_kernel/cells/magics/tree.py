@@ -14,6 +14,7 @@ from ...errors import ControlError, Interrupted, UsageError
 from ...page import treeview
 from ...page.markdown import render as markdown
 from ...page.words import code, counted, listed, table
+from ...pool.warm import Place
 from ...turns.tree import span
 from .answer import Answer, takes_nothing, where, wrong
 
@@ -66,7 +67,7 @@ async def branches(conversation: Conversation, argument: str) -> Answer:
         (name, _kind_of(known, name), *_end_of(known, at)) for name, at in known.branches.items()
     ]
     rows += [(name, "checkpoint", *_end_of(known, at)) for name, at in known.checkpoints.items()]
-    conversation.expect_branch()
+    _expect_branch(conversation)
     return Answer(report=table(("name", "", "turns", "last prompt", "asked"), rows))
 
 
@@ -75,6 +76,17 @@ def _kind_of(known: Branches, name: str) -> str:
         return "branch"
     after = f" after turn {known.head.number}" if known.ahead and known.head else ""
     return f"branch, here{after}"
+
+
+def _expect_branch(conversation: Conversation) -> None:
+    """Begin to start a process at the end of another branch, the one with the newest turn."""
+    tree = conversation.branches
+    here = tree.head.id if tree.head else None
+    ends = [tree.nodes[at] for at in tree.branches.values() if at and at != here]
+    if ends and conversation.mode != "none":
+        last = max(ends, key=lambda node: node.ended)
+        path = tuple(tree.path_to(last.id))
+        conversation.pool.prepare(Place(conversation.settings, path))
 
 
 def _end_of(known: Branches, at: str | None) -> tuple[str, str, str]:

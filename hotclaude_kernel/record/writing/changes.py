@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import StoreError
+from ...turns.budget import Cost
 from .. import notebooks
 from ..database import MEMORY
 from .jobs import Add, Hold, Join, Seat, Spend, Stand
@@ -217,10 +218,12 @@ class Changes:
         """The turns that are not recorded yet, by their nodes, the oldest first."""
         return {job.turn.node.id: job.turn for job in self._writer.jobs if isinstance(job, Add)}
 
-    @property
-    def unspent(self) -> list[Usage]:
-        """The usage of this kernel's turns that is not recorded yet."""
-        return [job.usage for job in self._writer.jobs if isinstance(job, Spend)]
+    def spent(self) -> Cost:
+        """Return what the notebook's turns have used, recorded or not; blocks."""
+        waiting = [job.usage for job in self._writer.jobs if isinstance(job, Spend)]
+        tokens, usd = notebooks.spent(self._store, self.row)
+        tokens += sum(usage.prompt_tokens + usage.output_tokens for usage in waiting)
+        return Cost(tokens=tokens, usd=usd + sum(usage.cost_usd for usage in waiting))
 
     def collect(self, tree: Branches) -> None:
         """Give turns the prompt uuids under which they were recorded."""

@@ -5,7 +5,7 @@
 a machine without them must be able to look the turn up, and a notebook may change them itself. So
 their content stands beside the key, as conditions of a replay.
 
-The user's own instructions and commands are no conditions: they differ between people.
+The user's own instructions and memory are noted, and are no conditions: they differ between people.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,10 @@ DEPTH = 5  # how far `claude` follows files that mention files
 MOST_FILES = 200
 MOST_BYTES = 1_000_000  # of a file that is looked through for mentions
 
+# Where an administrator puts instructions and settings for all users of a machine.
+MANAGED = Path(
+    "/Library/Application Support/ClaudeCode" if sys.platform == "darwin" else "/etc/claude-code"
+)
 ENDPOINT_ENV = "HOTCLAUDE_ENDPOINT"  # a server's own name, where its port is of no meaning
 URL_ENV = "ANTHROPIC_BASE_URL"
 ANTHROPIC = "https://api.anthropic.com"
@@ -68,12 +73,30 @@ class Files:
         own = pulled(prompt.text, settings, self._folder)
         self._paths.update(own)
         self._before = contents(self._paths, self._folder)
-        return Conditions(files={path: self._before[path] for path in own}, endpoint=endpoint())
+        files = {path: self._before[path] for path in own}
+        return Conditions(files=files, noted=noted(self._folder), endpoint=endpoint())
 
     def changed(self) -> dict[str, str | None]:
         """Return the files that have changed since `asked`, with their present content."""
         now = contents(self._paths, self._folder)
         return {path: now[path] for path in now if now[path] != self._before.get(path)}
+
+
+def noted(folder: Path) -> dict[str, str | None]:
+    """Return the digests of the user's own instructions and memory, and of managed ones, if any.
+
+    They differ between people, so they are recorded and decide nothing.
+    """
+    config = _config_folder()
+    project = re.sub(r"[^A-Za-z0-9]", "-", str(folder))
+    files = {
+        "user:CLAUDE.md": config / "CLAUDE.md",
+        "user:memory": config / "projects" / project / "memory" / "MEMORY.md",
+        "managed:CLAUDE.md": MANAGED / "CLAUDE.md",
+        "managed:settings": MANAGED / "managed-settings.json",
+    }
+    found = {name: _sha256(path) for name, path in files.items()}
+    return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 
 
 def folder_of(settings: Settings) -> Path:

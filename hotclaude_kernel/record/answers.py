@@ -54,6 +54,7 @@ LATER = """
     select c.path, c.sha256 from condition c
     where c.notebook = :notebook and c.turn >= :turn and c.after = 1
 """
+WATCHED = "select distinct path from condition where notebook = ? and after < 2"
 ASKED = "select path, after, sha256 from condition where notebook = ? and turn = ?"
 
 
@@ -160,10 +161,11 @@ def _candidate(
 def _conditions(
     db: sqlite3.Connection, notebook: int, turn: int, endpoint: str | None
 ) -> Conditions:
-    files: tuple[dict[str, str | None], dict[str, str | None]] = {}, {}
-    for path, after, sha256 in db.execute(ASKED, (notebook, turn)):
-        files[after][path] = sha256
-    return Conditions(files=files[0], after=files[1], endpoint=endpoint)
+    found: dict[int, dict[str, str | None]] = {}
+    for path, kind, sha256 in db.execute(ASKED, (notebook, turn)):
+        found.setdefault(kind, {})[path] = sha256
+    files, after, noted = (found.get(kind, {}) for kind in range(3))
+    return Conditions(files=files, after=after, noted=noted, endpoint=endpoint)
 
 
 def _later(db: sqlite3.Connection, notebook: int, turn: int) -> dict[str, frozenset[str | None]]:
@@ -184,7 +186,9 @@ def conditions_of(db: sqlite3.Connection, turn: int) -> Conditions:
 def watched(store: Database, notebook: int) -> list[str]:
     """Return the paths of all files that the prompts of a notebook have pulled in."""
     with store.read() as db:
-        rows = db.execute("select distinct path from condition where notebook = ?", (notebook,))
+        rows = db.execute(
+            "select distinct path from condition where notebook = ? and after < 2", (notebook,)
+        )
         return [path for (path,) in rows]
 
 
@@ -194,8 +198,9 @@ def watched(store: Database, notebook: int) -> list[str]:
 def put_answer(db: sqlite3.Connection, notebook: int, turn: int, conditions: Conditions) -> None:
     """Make a turn the newest answer to its key in a notebook, if it was answered at all."""
     db.execute(NEWEST, {"notebook": notebook, "turn": turn, "endpoint": conditions.endpoint})
-    for after, files in enumerate((conditions.files, conditions.after)):
-        rows = [(notebook, turn, path, after, sha256) for path, sha256 in files.items()]
+    kinds = (conditions.files, conditions.after, conditions.noted)  # as `condition.after` has it
+    for kind, files in enumerate(kinds):
+        rows = [(notebook, turn, path, kind, sha256) for path, sha256 in files.items()]
         db.executemany(CONDITION, rows)
 
 

@@ -79,6 +79,9 @@ class TestPulled:
         (folder.parent / ".claude").mkdir()
         (folder.parent / ".claude" / "CLAUDE.md").write_text("mine")
         assert pulled("hi", Settings(), folder) == ["CLAUDE.md"]
+        asked = Files([]).asked(Prompt(text="hi"), Settings(cwd=str(folder)))
+        assert asked.files == {"CLAUDE.md": None}
+        assert asked.noted.keys() - {"managed:settings", "managed:CLAUDE.md"} == {"user:CLAUDE.md"}
 
     def test_without_the_projects_settings_nothing_of_the_project_is_read(
         self, folder: Path

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOTES = Conditions(files={"notes.txt": "1" * 64, "../up.txt": "2" * 64}, endpoint="https://here")
+NOTES = Conditions(
+    files={"notes.txt": "1" * 64, "../up.txt": "2" * 64},
+    noted={"user:CLAUDE.md": "4" * 64},
+    endpoint="https://here",
+)
 
 
 @pytest.fixture
@@ -91,6 +95,7 @@ class TestAnswers:
         assert json.loads(text.splitlines()[1])["files"] == {"notes.txt": "1" * 64}
         assert "up.txt" not in text
         assert "https://here" not in text
+        assert "user:CLAUDE.md" not in text
         (turn,) = cassette.read(text)
         assert turn.conditions == Conditions(files={"notes.txt": "1" * 64})
         assert first.id == turn.node.id

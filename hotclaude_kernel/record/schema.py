@@ -81,8 +81,8 @@ create table process(
 """
 # What replays is a notebook's own. Until here, `head` named one turn for a key, in all notebooks.
 # `folder`: where a notebook without a path ran. `endpoint`: the API's origin, null if unknown.
-# `condition`: the content of a file that the prompt pulled in when it was asked; with `after` 1, the
-# content that the turn left it with; with 2, a file of the user's own, which is only noted. No
+# `condition`: the content of a file that the prompt pulled in when it was asked; with `after` 1,
+# the content that the turn left it with; with 2, a file of the user's own, which is only noted. No
 # digest: there was no such file.
 # The cassettes are loaded again, from their files. The last five tables are for what is to come.
 M002 = """

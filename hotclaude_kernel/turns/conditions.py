@@ -12,7 +12,8 @@ class Conditions(Struct, frozen=True, kw_only=True):
 
     `files` maps a path to the sha256 of its content when the prompt was asked, `None` for a file
     that did not exist. `after` maps the files that changed during the turn to their content at its
-    end. `noted` are the user's own instructions and memory: they are no condition. `endpoint` is the origin of the API, `None` if unknown.
+    end. `noted` are the user's own instructions and memory: they are no condition. `endpoint` is
+    the origin of the API, `None` if unknown.
     """
 
     files: Mapping[str, str | None] = field(default_factory=dict)

@@ -6,9 +6,12 @@ so that the moment they come and what they weigh on the wire are known.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 IOPUB_S = 0.2  # as in jupyter_client; iopub may connect after shell
+_numbers = count(os.getpid() * 101)  # of ports; other processes count from elsewhere
 LOOK_S = 0.1  # how often a silent kernel is looked at
 
 
@@ -173,8 +177,23 @@ def start_kernel(
     connection = home / f"kernel-{uuid.uuid4()}.json"
     manager = Manager(kernel_name=name, connection_file=str(connection))
     folder = str(cwd or home / "work")
+    for channel in ("shell", "iopub", "stdin", "hb", "control"):
+        setattr(manager, f"{channel}_port", _free_port())
     manager.start_kernel(env=env, cwd=folder, extra_arguments=list(arguments))
     return manager
+
+
+def _free_port() -> int:
+    """Return a port that nothing listens on, and that the system gives to nobody by itself.
+
+    jupyter_client takes ports that the system picks, and lets them go until the kernel listens.
+    Meanwhile any connection of another test may be given one.
+    """
+    while True:
+        port = 10_000 + next(_numbers) % 20_000  # below those that the system picks
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def end_kernel(manager: Manager, *, now: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The record: one SQLite file that holds every finished turn.
 
 A turn is written in one transaction when it ends, and its row is never changed: only branches,
-checkpoints, heads and holders are. In memory a turn is named by its node; row numbers are used
+checkpoints, answers and holders are. In memory a turn is named by its node; row numbers are used
 inside this room only.
 """
 

@@ -86,6 +86,7 @@ class ProcessTransport:
         self._stderr = bytearray()
         self._tasks: list[asyncio.Task[None]] = []
         self._pipes: list[asyncio.BaseTransport] = []
+        self._connected: list[Any] = []  # the files that the pipes own
         self._stdin: asyncio.WriteTransport | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -105,6 +106,7 @@ class ProcessTransport:
         stdin, _ = await loop.connect_write_pipe(asyncio.Protocol, self._process.stdin)
         self._stdin = stdin
         self._pipes.append(stdin)
+        self._connected.append(self._process.stdin)
 
     async def _reader(self, pipe: Any) -> asyncio.StreamReader:
         reader = asyncio.StreamReader(limit=READ_SIZE)
@@ -113,6 +115,7 @@ class ProcessTransport:
             lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
         self._pipes.append(transport)
+        self._connected.append(pipe)
         return reader
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -185,6 +188,10 @@ class ProcessTransport:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for pipe in self._pipes:
             pipe.close()
+        # `open` may have been cancelled before it connected them all.
+        for file in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if file is not None and file not in self._connected:
+                file.close()
 
 
 def _exit_text(returncode: int) -> str:

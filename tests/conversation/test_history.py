@@ -382,6 +382,8 @@ class History(RuleBasedStateMachine):
             self.model.renew(said, cell)
         if hidden:
             kernel.private.add(said)
+        elif kept or not live:  # what is recorded is private no more, nor is what it follows
+            kernel.private -= {said, *said.before}
         kernel.known[said] = shown
         kernel.unsure |= not kept and live
         at = len(before)

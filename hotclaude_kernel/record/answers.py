@@ -138,11 +138,17 @@ def _continued(candidate: Candidate, waiting: Sequence[Recorded], notebook: int)
 
 
 def _left_with(turns: Iterable[Recorded]) -> dict[str, frozenset[str | None]]:
-    left: defaultdict[str, set[str | None]] = defaultdict(set)
-    for turn in turns:
-        for path, sha256 in turn.conditions.after.items():
-            left[path].add(sha256)
-    return {path: frozenset(contents) for path, contents in left.items()}
+    return _by_path(pair for turn in turns for pair in turn.conditions.after.items())
+
+
+def _by_path(
+    contents: Iterable[tuple[str, str | None]],
+) -> dict[str, frozenset[str | None]]:
+    """Return all contents of each file."""
+    found: defaultdict[str, set[str | None]] = defaultdict(set)
+    for path, sha256 in contents:
+        found[path].add(sha256)
+    return {path: frozenset(all_of_it) for path, all_of_it in found.items()}
 
 
 def _candidate(
@@ -169,10 +175,7 @@ def _conditions(
 
 
 def _later(db: sqlite3.Connection, notebook: int, turn: int) -> dict[str, frozenset[str | None]]:
-    left: defaultdict[str, set[str | None]] = defaultdict(set)
-    for path, sha256 in db.execute(LATER, {"notebook": notebook, "turn": turn}):
-        left[path].add(sha256)
-    return {path: frozenset(contents) for path, contents in left.items()}
+    return _by_path(db.execute(LATER, {"notebook": notebook, "turn": turn}))
 
 
 def conditions_of(db: sqlite3.Connection, turn: int) -> Conditions:

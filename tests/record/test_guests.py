@@ -15,20 +15,10 @@ from ..turns.test_cellids import vscode
 from .test_notebook import Shelf, add, broken, prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hotclaude_kernel.record.notebook import Record
 
 OTHER = f"{os.getppid()}:0"  # a kernel in another process, which runs
 THIRD = "1:0"
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    made = Shelf(tmp_path)
-    yield made
-    for record in made.records:
-        record.close()
 
 
 def stored(record: Record) -> tuple[str, dict[str, str | None]]:

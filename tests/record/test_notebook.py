@@ -6,7 +6,6 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from msgspec.structs import replace
 
 from hotclaude_kernel.record import notebooks
@@ -50,14 +49,6 @@ class Shelf:
         record.kernel = kernel or record.kernel
         self.records.append(record)
         return record
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    made = Shelf(tmp_path)
-    yield made
-    for record in made.records:
-        record.close()
 
 
 def add(record: Record, text: str, cell: str | None = None, **options: Any) -> Node:

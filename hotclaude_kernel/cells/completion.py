@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from ..errors import UsageError
-from .lines import TAKES_REST, split
+from .lines import split
 from .magics import registry
+from .magics.names import CELL_MAGICS, MAGICS, TAKES_REST
 
 if TYPE_CHECKING:
     from ..conversation.conversation import Conversation
@@ -60,11 +61,9 @@ def _begins_prompt(before: str) -> bool:
 def _complete_line(line: str, word: str, conversation: Conversation) -> list[str]:
     name, _, argument = line.partition(" ")
     if line.startswith("%%"):
-        return sorted(
-            f"%%{known}" for known in registry.CELL_MAGICS if f"%%{known}".startswith(line)
-        )
+        return sorted(f"%%{known}" for known in CELL_MAGICS if f"%%{known}".startswith(line))
     if name == line:
-        return sorted(f"%{known}" for known in registry.MAGICS if f"%{known}".startswith(word))
+        return sorted(f"%{known}" for known in MAGICS if f"%{known}".startswith(word))
     if name == "%cwd":
         typed = argument.lstrip()
         before = len(typed) - len(word)  # if a folder's name has spaces, `word` is its last part
@@ -106,7 +105,7 @@ def describe(code: str, at: int, conversation: Conversation) -> str:
     if word[0].startswith("%"):
         try:
             name = word[0].lstrip("%").rstrip("?")
-            cell = word[0].startswith("%%") and name in registry.CELL_MAGICS
+            cell = word[0].startswith("%%") and name in CELL_MAGICS
             return registry.help_text(name, cell=cell)
         except UsageError:
             return ""

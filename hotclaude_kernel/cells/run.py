@@ -20,7 +20,7 @@ from ..page.parts import footer
 from ..questions import decide
 from ..turns.prompt import Prompt
 from . import attachments, parameters
-from .lines import split
+from .lines import refuse_leaving, split
 from .magics import registry
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class Cells:
 
     async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Outcome:
         lines, text = split(cell.code)
+        if cell.stdin and cell.id is None:
+            refuse_leaving(text)
         # The conversation must be this notebook's before a `%` line moves its position.
         await self.conversation.enter(
             cell.id, cell.client, stdin=cell.stdin, asks=bool(text.strip())

@@ -18,6 +18,7 @@ from hotclaude_kernel.cells.completion import (
     history,
 )
 from hotclaude_kernel.cells.magics import registry
+from hotclaude_kernel.cells.magics.names import MAGICS
 from hotclaude_kernel.claude.session import Greeting
 from hotclaude_kernel.conversation.conversation import Conversation
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
@@ -56,7 +57,7 @@ def completed(cell: str, conversation: Conversation) -> list[str]:
 
 class TestMagicNames:
     def test_a_percent_sign_offers_them_all(self, conversation: Conversation) -> None:
-        assert completed("%", conversation) == sorted(f"%{name}" for name in registry.MAGICS)
+        assert completed("%", conversation) == sorted(f"%{name}" for name in MAGICS)
 
     def test_what_is_typed_narrows_them(self, conversation: Conversation) -> None:
         assert completed("%s", conversation) == ["%status", "%system"]

@@ -8,12 +8,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from msgspec import structs
 
 from hotclaude_kernel.cells.magics import registry, settings
-from hotclaude_kernel.cells.magics.registry import Answer, Line, split
+from hotclaude_kernel.cells.magics.names import MAGICS
+from hotclaude_kernel.cells.magics.registry import Answer, split
 from hotclaude_kernel.claude.events import Usage
 from hotclaude_kernel.claude.session import Greeting
 from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
@@ -116,88 +115,8 @@ def conversation() -> FakeConversation:
     return FakeConversation()
 
 
-class TestSplit:
-    def test_lines_at_the_top_are_settings_and_the_rest_is_the_prompt(self) -> None:
-        assert split("%model opus\n%effort high\nHello\nthere\n") == (
-            [Line("model", "opus"), Line("effort", "high")],
-            "Hello\nthere",
-        )
-
-    def test_blank_lines_between_them_do_not_end_them(self) -> None:
-        lines, prompt = split("\n%model opus\n\n  \n%new\n\nHello")
-        assert [line.name for line in lines] == ["model", "new"]
-        assert prompt == "Hello"
-
-    def test_blank_lines_around_the_prompt_go_and_those_in_it_stay(self) -> None:
-        assert split("\n\n  one\n\ntwo\n\n\n") == ([], "  one\n\ntwo")
-
-    def test_a_percent_line_below_the_prompt_is_part_of_it(self) -> None:
-        assert split("Hello\n%model opus") == ([], "Hello\n%model opus")
-
-    @pytest.mark.parametrize("cell", ["", "\n", "  \n\t\n"])
-    def test_a_blank_cell_has_no_prompt(self, cell: str) -> None:
-        assert split(cell) == ([], "")
-
-    @pytest.mark.parametrize(
-        ("text", "line"),
-        [
-            ("%model", Line("model")),
-            ("  %model   opus  ", Line("model", "opus")),
-            ("%model\topus", Line("model", "opus")),
-            ("%model?", Line("model", ask=True)),
-            ("%permission-mode plan", Line("permission-mode", "plan")),
-            ("%permission_mode plan", Line("permission_mode", "plan")),
-            ("%system You are terse. 100% so.", Line("system", "You are terse. 100% so.")),
-        ],
-    )
-    def test_a_line_is_a_name_and_an_argument(self, text: str, line: Line) -> None:
-        assert split(text) == ([line], "")
-
-    @pytest.mark.parametrize("text", ["% of what?", "%5 is little", "100 % sure", "%", "%-)"])
-    def test_a_percent_sign_without_a_name_begins_a_prompt(self, text: str) -> None:
-        assert split(text) == ([], text)
-
-    @pytest.mark.parametrize(
-        ("cell", "prompt"),
-        [
-            ("\\%model opus", "%model opus"),
-            ("%new\n\n\\%d is a format", "%d is a format"),
-            ("\\%%latex", "%%latex"),
-            ("\\\\%x", "\\\\%x"),
-            ("\\alpha", "\\alpha"),
-            ("Hello \\%", "Hello \\%"),
-        ],
-    )
-    def test_a_backslash_lets_a_prompt_begin_with_a_percent_sign(
-        self, cell: str, prompt: str
-    ) -> None:
-        assert split(cell)[1] == prompt
-
-    @pytest.mark.parametrize("cell", ["%%latex\nx", "%%", "  %%time", "%model opus\n\n%%bash\nls"])
-    def test_a_cell_magic_is_refused(self, cell: str) -> None:
-        with pytest.raises(UsageError, match="no cell magic %%") as caught:
-            split(cell)
-        assert "%help" in caught.value.hint
-
-    def test_lines_may_end_as_on_windows(self) -> None:
-        assert split("%model opus\r\n\r\nHello\r\nthere\r\n") == (
-            [Line("model", "opus")],
-            "Hello\nthere",
-        )
-
-    @given(st.lists(st.sampled_from(["%new", "%model opus", "", "  "]), max_size=5), st.text())
-    @example(["%new"], "\\%")
-    def test_a_prompt_comes_through_whatever_stands_above_it(
-        self, above: list[str], prompt: str
-    ) -> None:
-        prompt = f"Say: {prompt}".rstrip("\n").replace("\r\n", "\n")
-        lines, rest = split("\n".join([*above, prompt]))
-        assert rest == prompt
-        assert len(lines) == sum(bool(line.strip()) for line in above)
-
-
 class TestFinding:
-    @pytest.mark.parametrize("name", registry.MAGICS)
+    @pytest.mark.parametrize("name", MAGICS)
     def test_each_has_help_that_begins_with_how_it_is_written(self, name: str) -> None:
         assert registry.help_text(name).startswith((f"`%{name}`:", f"`%{name} "))
 
@@ -207,12 +126,10 @@ class TestFinding:
         assert "Did you mean %model?" in caught.value.hint
         assert "write \\%" in caught.value.hint
 
-    def test_one_that_is_like_no_other_lists_them_all(self) -> None:
+    def test_one_that_is_like_no_other_names_none(self) -> None:
         with pytest.raises(UsageError) as caught:
             registry.find("matplotlib")
-        assert "Did you mean" not in caught.value.hint
-        for name in registry.MAGICS:
-            assert f"%{name}" in caught.value.hint
+        assert caught.value.hint.startswith("`%help` lists what there is.")
 
     def test_an_underscore_is_as_good_as_a_hyphen(self) -> None:
         assert registry.find("permission_mode") is settings.permission_mode
@@ -246,6 +163,16 @@ class TestRefusing:
         for value in listed:
             assert value in caught.value.hint
         assert conversation.settings == Settings()
+
+    async def test_the_nearest_value_is_named_and_not_all_of_many(
+        self, conversation: FakeConversation
+    ) -> None:
+        conversation.tools = tuple(f"Tool{number}" for number in range(30))
+        with pytest.raises(UsageError) as caught:
+            await run("%tools Reed", conversation)
+        assert caught.value.hint.startswith("Did you mean Read? There are all, none, ")
+        assert caught.value.hint.endswith(" more.")
+        assert caught.value.hint.count(",") < 12
 
     @pytest.mark.parametrize("line", ["%new now", "%clear all", "%status x"])
     async def test_a_value_where_none_is_taken_is_refused(
@@ -291,6 +218,12 @@ class TestChanging:
             ("%model opus", "model", "opus", "model: opus"),
             ("%effort max", "effort", "max", "effort: max"),
             ("%system You are terse.", "system", "You are terse.", "system prompt: You are terse."),
+            (
+                "%%system\n\nYou are terse.\n\n  Always.\n",
+                "system",
+                "You are terse.\n\n  Always.",
+                "system prompt: You are terse.… (3 lines, 25 characters)",
+            ),
             ("%permission-mode plan", "permission_mode", "plan", "permission mode: plan"),
             ("%tools Read, Grep Read", "tools", ("Read", "Grep"), "tools: Read Grep"),
             ("%tools mcp__nb__add", "tools", ("mcp__nb__add",), "tools: mcp__nb__add"),
@@ -505,7 +438,7 @@ class TestReports:
         self, conversation: FakeConversation
     ) -> None:
         report = (await run("%help", conversation)).report
-        for name in registry.MAGICS:
+        for name in MAGICS:
             assert f"- `%{name}" in report
 
     @pytest.mark.parametrize("line", ["%help model", "%help %model"])

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotclaude_kernel.cells import completion, parameters
-from hotclaude_kernel.cells.lines import TAKES_REST, Line, split
+from hotclaude_kernel.cells.lines import Line, split
 from hotclaude_kernel.cells.magics import registry
+from hotclaude_kernel.cells.magics.names import CELL_MAGICS, TAKES_REST
 from hotclaude_kernel.cells.parameters import (
     cell_of,
     declared,
@@ -164,7 +165,7 @@ class TestCell:
         assert declared(source) == {"a": 1, "b": 3, "c": 4}
 
     def test_a_prompt_declares_nothing(self) -> None:
-        assert declared("Say\n%params a=1") == {}
+        assert declared("Say\n\\%params a=1") == {}
 
 
 class TestMapping:
@@ -218,9 +219,9 @@ class TestSettingThem:
 
 class TestCellMagics:
     def test_each_that_is_read_is_carried_out(self) -> None:
-        assert registry.CELL_MAGICS.keys() == TAKES_REST.keys()
+        assert CELL_MAGICS.keys() == TAKES_REST.keys()
 
-    @pytest.mark.parametrize("name", registry.CELL_MAGICS)
+    @pytest.mark.parametrize("name", CELL_MAGICS)
     def test_each_has_help_and_is_listed(self, name: str) -> None:
         assert registry.help_text(name, cell=True).startswith(f"`%%{name}")
 
@@ -248,7 +249,8 @@ class TestCellMagics:
             await run("%%refresh now", conversation())
 
     def test_their_names_are_completed(self) -> None:
-        assert completion.complete("%%", 2, conversation()).matches == ["%%params", "%%refresh"]
+        names = ["%%params", "%%refresh", "%%system"]
+        assert completion.complete("%%", 2, conversation()).matches == names
         assert completion.complete("%%params js", 11, conversation()).matches == []
 
     @pytest.mark.parametrize(

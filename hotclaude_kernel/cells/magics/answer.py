@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     CellMagic = Callable[[Conversation, str, str], Awaitable["Answer"]]
 
 DEFAULT = "default"
+MOST_NAMED = 12  # how many values an error lists
 
 
 class Answer(Struct, frozen=True):
@@ -44,8 +45,22 @@ class Answer(Struct, frozen=True):
 
 def wrong(name: str, value: str, known: Iterable[str], *, also: str = "") -> UsageError:
     """Return the error for an unknown value of `%name`; `known` are the values that it takes."""
+    known = tuple(known)
+    near = meant(value, known)
     also = f", {also}" if also else ""
-    return UsageError(f"%{name}: there is no {value}", hint=f"There are {listed(known)}{also}.")
+    rest = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    return UsageError(
+        f"%{name}: there is no {value}",
+        hint=f"{f'Did you mean {near}? ' if near else ''}"
+        f"There are {listed(known[:MOST_NAMED])}{rest}{also}.",
+    )
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is nearest to a wrong one, empty if none is near."""
+    import difflib  # only a mistake needs it
+
+    return next(iter(difflib.get_close_matches(name, tuple(known), n=1)), "")
 
 
 def takes_nothing(name: str, argument: str) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 from ...conversation.modes import MODES, RERUNS
 from ...errors import UsageError
-from ...page.words import listed
 from ...turns.settings import EFFORTS, PERMISSION_MODES
 from ..lines import Line, split
-from .answer import DEFAULT, Answer
+from .answer import DEFAULT, Answer, meant
+from .names import CELL_MAGICS, MAGICS
 
 if TYPE_CHECKING:
     from ...conversation.conversation import Conversation
@@ -39,13 +39,10 @@ def find(name: str) -> Magic:
     """Return the magic of this name. Raises `UsageError`, with the nearest name, if unknown."""
     if where := MAGICS.get(name.replace("_", "-")):
         return cast("Magic", _function(where))
-    import difflib
-
-    near = difflib.get_close_matches(name, MAGICS, n=1)
-    hint = f"Did you mean %{near[0]}? " if near else ""
+    near = meant(name, MAGICS)
     raise UsageError(
         f"There is no %{name}",
-        hint=f"{hint}There are {listed(f'%{known}' for known in MAGICS)}. "
+        hint=f"{f'Did you mean %{near}? ' if near else ''}`%help` lists what there is. "
         "To send a prompt that begins with %, write \\%.",
     )
 
@@ -106,39 +103,3 @@ async def help_(conversation: Conversation, argument: str) -> Answer:
         report="A cell is a message to Claude. Lines that begin with % at its top set things:\n\n"
         f"{rows}\n`/command` and `@file` work as they do in Claude Code."
     )
-
-
-# The function of each magic, as `module.function` in this room. `%help` keeps this order.
-MAGICS: dict[str, str] = {
-    "model": "settings.model",
-    "effort": "settings.effort",
-    "system": "settings.system",
-    "cwd": "settings.cwd",
-    "tools": "settings.tools",
-    "permission-mode": "settings.permission_mode",
-    "attach": "settings.attach",
-    "params": "settings.params",
-    "record": "settings.record",
-    "tree": "tree.tree",
-    "branches": "tree.branches",
-    "goto": "tree.goto",
-    "fork": "tree.fork",
-    "checkout": "tree.checkout",
-    "checkpoint": "tree.checkpoint",
-    "rerun": "tree.rerun",
-    "rewind-files": "tree.rewind_files",
-    "new": "tree.new",
-    "compact": "tree.compact",
-    "aside": "tree.aside",
-    "context": "status.context",
-    "budget": "status.budget_",
-    "pool": "status.pool",
-    "status": "status.status",
-    "clear": "settings.clear",
-    "help": "registry.help_",
-}
-
-CELL_MAGICS: dict[str, str] = {
-    "params": "settings.params_cell",
-    "refresh": "settings.refresh_cell",
-}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...conversation.modes import MODES
 from ...errors import UsageError
-from ...page.words import code, listed, table
+from ...page.words import code, counted, listed, table
 from ...turns.settings import EFFORTS, PERMISSION_MODES
 from .. import parameters
 from ..attachments import named_image
@@ -22,6 +22,9 @@ BUILTIN_TOOLS = (
     "Agent", "Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Task", "TodoWrite",
     "WebFetch", "WebSearch", "Write",
 )  # fmt: skip
+
+
+MOST_SHOWN = 200  # characters of a system prompt that a note repeats
 
 
 async def model(conversation: Conversation, argument: str) -> Answer:
@@ -38,7 +41,10 @@ async def model(conversation: Conversation, argument: str) -> Answer:
     if conversation.mode != "none" and argument not in (*known, *_resolved(conversation)):
         if not (argument.startswith("claude-") or os.environ.get("ANTHROPIC_BASE_URL")):
             raise wrong("model", argument, known, also="or a full id that begins with claude-")
-        warning = f"claude does not list a model {argument}; it is sent as it stands"
+        warning = (
+            f"claude does not list a model {argument}: it checks the name by a request of one "
+            "token, which is charged"
+        )
     await conversation.change(model=None if argument == DEFAULT else argument)
     return Answer(note=f"model: {argument}", warning=warning)
 
@@ -66,7 +72,20 @@ async def system(conversation: Conversation, argument: str) -> Answer:
     if not argument:
         return Answer(value=conversation.settings.system or DEFAULT)
     await conversation.change(system=None if argument == DEFAULT else argument)
-    return Answer(note=f"system prompt: {argument}")
+    return Answer(note=f"system prompt: {_shortened(argument)}")
+
+
+async def system_cell(conversation: Conversation, argument: str, body: str) -> Answer:
+    """`%%system`: replace the system prompt by the rest of the cell, of any number of lines.
+
+    `%system` alone shows it; `%system default` goes back to Claude Code's own.
+    """
+    takes_nothing("%system", argument)
+    text = body.strip("\n")
+    if not text.strip():
+        raise UsageError("%%system has no text below it", hint="`%system default` goes back.")
+    await conversation.change(system=text)
+    return Answer(note=f"system prompt: {_shortened(text)}")
 
 
 async def cwd(conversation: Conversation, argument: str) -> Answer:
@@ -191,6 +210,15 @@ async def clear(conversation: Conversation, argument: str) -> Answer:
     """`%clear`: take away what this cell has shown so far. Changes nothing else."""
     takes_nothing("clear", argument)
     return Answer(clear=True)
+
+
+def _shortened(text: str) -> str:
+    """Return the beginning of a text, and how long it is if that is not all of it."""
+    lines = text.splitlines()
+    if len(lines) == 1 and len(text) <= MOST_SHOWN:
+        return text
+    size = f"{counted(len(lines), 'line')}, {counted(len(text), 'character')}"
+    return f"{lines[0][:MOST_SHOWN]}… ({size})"
 
 
 def _folder(here: Path, name: str) -> Path | None:

@@ -160,6 +160,14 @@ class TestWithoutAProcess:
         assert host.conversation.turns == []
 
 
+    async def test_only_a_console_takes_exit_for_a_mistake(self, host: Host) -> None:
+        page = NotebookPage(host.outputs)
+        with pytest.raises(UsageError, match="exit would be sent to Claude"):
+            await host.cells.run(Cell(code="exit", stdin=True), page)
+        with pytest.raises(ReplayMiss):
+            await host.run("exit")
+
+
 @pytest.mark.wire
 @pytest.mark.usefixtures("isolated")
 class TestTurns:

@@ -7,6 +7,7 @@ The process writes and reads one JSON object a line. A *frame* is such an object
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, TypedDict
 
 try:
@@ -69,6 +70,44 @@ def whole(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+# `claude` keeps a copy of each image that a tool returns, and tells the model where: in a text
+# after the image.
+COPY = re.compile(r"\[Image: source: [^\n]*[/\\]tool-results[/\\][^\n/\\]*\]")
+
+
+def without_copies(frame: Frame) -> Frame:
+    """Return a frame without the local paths of images in the results of tools.
+
+    They tell of this machine, so they are neither shown nor recorded.
+    """
+    message = frame.get("message")
+    if frame.get("type") != "user" or not isinstance(message, dict):
+        return frame
+    cleaned = {"message": message | {"content": _uncopied(message.get("content"))}}
+    if "tool_use_result" in frame:
+        cleaned["tool_use_result"] = _uncopied(frame["tool_use_result"])
+    return frame | cleaned
+
+
+def _uncopied(content: Any) -> Any:
+    """Return content of a message without the texts that only name the copy of an image."""
+    if not isinstance(content, list):
+        return content
+    kept = [block for block in content if not _names_copy(block)]
+    return [_uncopied_result(block) for block in kept]
+
+
+def _names_copy(block: Any) -> bool:
+    text = block.get("text") if isinstance(block, dict) else None
+    return isinstance(text, str) and COPY.fullmatch(text) is not None
+
+
+def _uncopied_result(block: Any) -> Any:
+    if isinstance(block, dict) and block.get("type") == "tool_result":
+        return block | {"content": _uncopied(block.get("content"))}
+    return block
 
 
 # --- what we write ---------------------------------------------------------------------------

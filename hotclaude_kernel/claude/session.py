@@ -262,6 +262,7 @@ class Session:
                 self._take(frame)
 
     def _take(self, frame: Frame) -> None:
+        frame = frames.without_copies(frame)
         try:
             events = parse(frame)
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -68,7 +68,14 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
 
     cwd, *flags = json.loads(settings)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), node=node, file=file)
+    return Prespawned(
+        tuple(flags),
+        session_id,
+        cwd=cwd or os.getcwd(),
+        node=node,
+        file=file,
+        parents=resume.private_parents(store),
+    )
 
 
 def configured(argv: list[str]) -> bool:

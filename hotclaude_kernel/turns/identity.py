@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOISE = frozenset({"signature", "cache_control", "caller"})  # fields of a block, not its content
 SECRET = frozenset({"env", "headers"})  # fields of an MCP server whose values are secret
-DIGESTED = "mcp.v1:"  # prefix of a digest that replaces an MCP configuration, in cassettes
+DIGESTED = "mcp.v1:"  # prefix of a digest that replaces an MCP configuration where it is recorded
 
 
 def digest(tag: str, value: Any) -> str:
@@ -98,8 +98,27 @@ def settings_name(settings: Settings) -> str:
 
 
 def settings_json(settings: Settings) -> str:
-    """Return settings as the JSON that is recorded."""
-    return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
+    """Return settings as the JSON that is recorded, sealed."""
+    return json.dumps(asdict(sealed(settings)), sort_keys=True, separators=(",", ":"))
+
+
+def sealed(settings: Settings) -> Settings:
+    """Return settings as they are recorded: a digest in place of MCP servers given as JSON.
+
+    Their `env` and `headers`, `args` and addresses may hold keys. The turn's key stays the same. A
+    path to a configuration stays as it is.
+    """
+    config = settings.mcp_config
+    if config is None or not config.lstrip().startswith("{"):
+        return settings
+    return settings.changed(mcp_config=servers_digest(settings))
+
+
+def servers_digest(settings: Settings) -> str | None:
+    """Return the digest that stands for the MCP servers of settings, `None` if none are set."""
+    if settings.mcp_config is None:
+        return None
+    return DIGESTED + _mcp_digest(_content(settings.mcp_config, settings.cwd))
 
 
 def settings_values(settings: Settings) -> dict[str, Any]:

@@ -68,7 +68,7 @@ LOADED = {
     "conversation.position", "conversation.settings", "conversation.stall",
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
-    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
+    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm", "pool.written",
     "record.answers", "record.claim", "record.database", "record.notebook", "record.notebooks",
     "record.schema", "record.store", "record.transcripts", "record.writing",
     "record.writing.changes", "record.writing.jobs", "record.writing.journal",
@@ -79,8 +79,8 @@ LOADED = {
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
 FIRST = {
-    "claude", "claude.launch", "claude.processes", "errors", "kernel", "kernel.startup", "record",
-    "record.resume",
+    "claude", "claude.arguments", "claude.launch", "claude.processes", "errors", "kernel",
+    "kernel.startup", "record", "record.resume",
 }  # fmt: skip
 
 #: Loaded at the first tool card, `%` line, question, replay, search or export, and not before.

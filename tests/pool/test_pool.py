@@ -86,7 +86,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(pool_module, "spawn", made.spawn)
     monkeypatch.setattr(pool_module, "find_claude", lambda _: "claude")
     monkeypatch.setattr(pool_module, "started", lambda _: 0)
-    monkeypatch.setattr(pool_module, "ProcessTransport", lambda process: process)
+    monkeypatch.setattr(pool_module, "ProcessTransport", lambda process, flags: process)
     monkeypatch.setattr(pool_module, "Session", lambda process: FakeSession(process.pid, made))
     monkeypatch.setattr(orphans, "end_all", lambda _: None)
     monkeypatch.setattr(pool_module, "SPARE_AFTER_S", 0.0)

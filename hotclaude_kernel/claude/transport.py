@@ -78,10 +78,14 @@ def spawn(argv: Sequence[str], cwd: str, token: str = "") -> subprocess.Popen[by
 
 
 class ProcessTransport:
-    """A `claude` process, connected by its stdin, stdout and stderr."""
+    """A `claude` process, connected by its stdin, stdout and stderr.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    `flags` are the arguments it got; `death` keeps back the secrets in them.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], flags: Sequence[str] = ()) -> None:
         self._process = process
+        self._flags = flags
         self._framer = LineFramer()
         self._stderr = bytearray()
         self._tasks: list[asyncio.Task[None]] = []
@@ -150,8 +154,15 @@ class ProcessTransport:
             self._stdin.write(dumps(frame))
 
     def death(self) -> ProcessDied:
-        """Return the error that says how the process ended, with the last line of its stderr."""
-        stderr = self._stderr.decode("utf-8", "replace").strip()
+        """Return the error that says how the process ended, with the last line of its stderr.
+
+        Private things in stderr are masked: the error is shown in a cell, and saved.
+        """
+        from .arguments import secrets
+        from .masks import masked
+
+        said = self._stderr.decode("utf-8", "replace").strip()
+        stderr = masked(said, secrets(self._flags)) if said else ""
         returncode = self._process.poll()
         how = "ended" if returncode is None else _exit_text(returncode)
         last = stderr.splitlines()[-1] if stderr else ""

@@ -24,7 +24,7 @@ def write_new(path: str, data: bytes, mode: int = PRIVATE) -> str:
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
-    except OSError:
+    except BaseException:
         os.unlink(path)
         raise
     return path
@@ -48,7 +48,7 @@ def replace(path: str, data: bytes, *, mode: int | None = None) -> None:
         if mode is not None:
             os.chmod(part, mode)  # the umask may have removed some bits
         os.replace(part, path)
-    except OSError:
+    except BaseException:
         os.unlink(part)
         raise
 

@@ -91,14 +91,19 @@ def _diff(old: str, new: str) -> list[str]:
 
 
 def _earlier(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, list[str]]:
-    """Find the first earlier prompt that differs from the recording: in words, and as a diff."""
+    """Tell where the way to a prompt parts from the recording's: in words, and as a diff."""
     at = next(_parting(mine, theirs), None)
     if at is None:
         return "an earlier turn was answered otherwise than when it was recorded", []
-    was = theirs[at] if at < len(theirs) else "(none)"
-    now = mine[at] if at < len(mine) else "(none)"
+    diff = _diff("".join(theirs[at : at + 1]), "".join(mine[at : at + 1]))
+    if at in (len(mine), len(theirs)):
+        return f"it was recorded {_after(theirs)}, and is asked {_after(mine)}", diff
     why = f"an earlier cell changed: turn {at + 1} is another one than when it was recorded"
-    return why, _diff(was, now)
+    return why, diff
+
+
+def _after(path: Sequence[str]) -> str:
+    return f"after turn {len(path)}" if path else "as the first turn"
 
 
 def _parting(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[int]:

@@ -95,11 +95,12 @@ def _earlier(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, list[str]
     at = next(_parting(mine, theirs), None)
     if at is None:
         return "an earlier turn was answered otherwise than when it was recorded", []
-    diff = _diff("".join(theirs[at : at + 1]), "".join(mine[at : at + 1]))
-    if at in (len(mine), len(theirs)):
-        return f"it was recorded {_after(theirs)}, and is asked {_after(mine)}", diff
+    if at == len(theirs):
+        why = f"it was recorded {_after(theirs)}, and is asked {_after(mine)}"
+        return why, _diff("", mine[at])
+    now = mine[at] if at < len(mine) else "(none)"
     why = f"an earlier cell changed: turn {at + 1} is another one than when it was recorded"
-    return why, diff
+    return why, _diff(theirs[at], now)
 
 
 def _after(path: Sequence[str]) -> str:

@@ -24,9 +24,12 @@ class HarmlessFormatter(LevelFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text, its traceback included."""
-        from ..page.text import without_ansi  # imported here because most kernels log nothing
+        text = str(super().format(record))
+        if text.replace("\n", "").isprintable():
+            return text
+        from ..page.text import without_ansi  # imported here because few lines need it
 
-        return without_ansi(str(super().format(record)))
+        return without_ansi(text)
 
 
 class HotClaudeApp(IPKernelApp):

@@ -105,8 +105,8 @@ def _names_copy(block: Any) -> bool:
 
 
 def _uncopied_result(block: Any) -> Any:
-    if isinstance(block, dict) and block.get("type") == "tool_result":
-        return block | {"content": _uncopied(block.get("content"))}
+    if isinstance(block, dict) and isinstance(block.get("content"), list):
+        return block | {"content": _uncopied(block["content"])}
     return block
 
 

@@ -26,6 +26,7 @@ WAITING = (
     "Waiting for your decision. This front end needs ipywidgets to ask for it; "
     "an interrupt withdraws the question."
 )
+LABEL_CHARACTERS = 100
 WIDE = {"width": "auto", "max_width": "40em"}
 
 
@@ -144,7 +145,7 @@ class Form:
         layout = {"width": "auto", "flex": "none"}  # not narrower than its label
         button = self._keep(
             self._kit.Button(
-                description=visible(label)[:80],
+                description=visible(label)[:LABEL_CHARACTERS],
                 button_style=style,
                 tooltip=visible(tip),
                 layout=layout,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..claude.session import PermissionRequest
 
 # "Allow … for this session" has to fit on a button.
-MOST_CHARACTERS = 56
+MOST_CHARACTERS = 72
 # The reasons to ask that a rule can answer. The others are for the user: a safety check, a mode, a
 # rule or hook of the user's that says "ask". A reason that is not known here is for the user, too.
 REASONS = ("", "other", "subcommandResults", "workingDir")

@@ -104,9 +104,9 @@ class TestAskingInLab(EverywhereTests):
     def test_allowed_for_the_session_is_asked_once_and_written_nowhere(
         self, desk: Desk, shots: Path
     ) -> None:
-        name = f"{desk.notebook}.txt"
+        name = "allowed-for-this-session.txt"
         first, second, third = (Reply(writing(name, f"{n}\n")) for n in range(3))
-        other = f"{desk.notebook}-other.txt"
+        other = "allowed-for-this-session-not.txt"
         desk.answers(first, second, "Both.", third, "The third.", Reply(writing(other)), "Not so.")
         sheet = desk.open()
         at = sheet.ask_permission("Write it twice")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hotclaude_kernel.claude.session import PermissionRequest
+from hotclaude_kernel.questions.buttons import LABEL_CHARACTERS
 from hotclaude_kernel.questions.rules import Rule, allows, offered
 
 from ..hostile import corpus, entry
@@ -75,7 +76,7 @@ class TestWhatIsOffered:
             (bash('git commit -m "x y"', "git commit *", reason_type="other"), "`git commit *`"),
             (bash("npm run test", "npm run:*"), "`npm run *`"),  # as older releases write it
             (bash("rm -rf y", "rm -rf y"), "`rm -rf y`"),
-            (bash("x" * 54, "x" * 54), f"`{'x' * 54}`"),
+            (bash("x" * 70, "x" * 70), f"`{'x' * 70}`"),
             (bash("python x.py", "python x.py"), "`python x.py`"),
             # What the shell makes more of than one command is allowed as it is, or not at all.
             (bash("touch a && echo b", "touch a *"), "`touch a && echo b`"),
@@ -122,7 +123,7 @@ class TestWhatIsOffered:
             bash("rm *", "rm *"),  # reads like a rule for all of rm
             bash("touch *.c", "touch *.c"),
             # What a button can't show as it is:
-            bash("x" * 55, "x" * 55),
+            bash("x" * 71, "x" * 71),
             bash("touch a\nrm -rf b", "touch a *", "rm -rf b"),
             bash("rm  -rf", "rm  -rf"),
             bash(" rm", " rm"),
@@ -146,6 +147,7 @@ class TestWhatIsOffered:
             fetch("https://[/"),
             call("mcp__srv__ping", {}, DIRECTORY),
             call("mcp__srv__ping", {}, adds("mcp__srv")),
+            call("mcp__srv__ping", {}, reason_type="rule"),  # the server says "always ask"
             call("Skill", {"skill": "x"}, adds("Skill")),
             call("ExitPlanMode", {}, MODE, needs_user=True),
             # Of no shape that is known:
@@ -166,7 +168,7 @@ class TestWhatIsOffered:
                     rule = offered(asks, FOLDER)
                     if rule is not None:
                         assert rule.text.isprintable()
-                        assert len(f"Allow {rule.text} for this session") < 80  # a button's label
+                        assert len(f"Allow {rule.text} for this session") < LABEL_CHARACTERS
                         assert rule.text.count("`") == 2
 
 

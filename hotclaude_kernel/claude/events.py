@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from .frames import Frame  # noqa: TC001 - `shapes` checks a field by its annotation
-from .shapes import Amount, Count
+from .shapes import Amount, Count  # noqa: TC001
 
 
 class TurnStarted(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypedDict
 
 try:
@@ -32,8 +33,12 @@ CUT = f"… nested more than {DEEPEST} levels deep, left out"
 # A tool's input lies deeper in the frame that shows the call than in the one that asks about it.
 # So an input that is shown whole is bounded by less.
 DEEPEST_INPUT = DEEPEST - 10
-# A JSON string, or a bracket outside of strings. Possessive, so that a long string takes no stack.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
+LONG = 2**20  # for a longer line orjson would ask for twelve times its memory
+# A JSON string; then also a bracket outside of strings. The possessive `*+` take no stack.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_TOKEN = re.compile(_STRING.pattern + rb"|[\[{\]}]", re.DOTALL)
+_NO_BRACKET = bytes({*range(256)} - {*b"[{]}"})
+_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]  # into the depth, and out
 
 
 class LineFramer:
@@ -61,16 +66,27 @@ class LineFramer:
         return [line for line in (first, *tail) if line and not line.isspace()]
 
 
+def framed(line: bytes | bytearray) -> Frame | None:
+    """Return the frame on a line that a process wrote, `None` for noise.
+
+    For a line that should hold a frame, and can't be read, return a frame of ours that says so.
+    """
+    frame = loads(line)
+    if frame is None and line.startswith(b"{"):
+        return {"type": UNREADABLE, "bytes": len(line)}
+    return frame
+
+
 def loads(line: bytes | bytearray) -> Frame | None:
     """Return the JSON object on `line`, `None` if it holds none.
 
     What is nested more than `DEEPEST` levels deep is replaced by `CUT`. NaN and infinity, which
     JSON does not know, are read as null.
     """
-    if line.count(b"{") + line.count(b"[") > DEEPEST:
+    if line.count(b"{") + line.count(b"[") > DEEPEST and _depth(line) > DEEPEST:
         line = _shallow(line)
     try:
-        value = orjson.loads(line) if orjson else _loads(line)
+        value = orjson.loads(line) if orjson and len(line) < LONG else _loads(line)
     except ValueError:
         # orjson refuses a lone surrogate, and a delta that splits an emoji holds one.
         try:
@@ -81,12 +97,25 @@ def loads(line: bytes | bytearray) -> Frame | None:
 
 
 def _loads(line: bytes | bytearray) -> Any:
-    return json.loads(line, parse_constant=_finite, parse_float=_finite)
+    """Read a line as orjson does, numbers included: digests are made of what was read."""
+    return json.loads(line, parse_constant=_finite, parse_float=_finite, parse_int=_integer)
 
 
 def _finite(number: str) -> float | None:
     value = float(number)
     return value if math.isfinite(value) else None
+
+
+def _integer(number: str) -> float | None:
+    """Return an integer of 64 bits, with or without sign; a longer one is read as a float."""
+    value = int(number) if len(number) <= 20 else 2**64
+    return value if -(2**63) <= value < 2**64 else _finite(number)
+
+
+def _depth(line: bytes | bytearray) -> int:
+    """Return how many levels deep a line of JSON goes, in C: a line may have many megabytes."""
+    brackets = _STRING.sub(b"", line).translate(None, _NO_BRACKET)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _shallow(line: bytes | bytearray) -> bytes | bytearray:

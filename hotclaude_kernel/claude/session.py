@@ -161,7 +161,7 @@ class Session:
             event = await self._events.get()
             if event is None:
                 raise self._transport.death()
-            if isinstance(event, Result) and uuid in (event.user_uuids or (uuid,)):
+            if _ends(uuid, event):
                 await self._until_idle()
                 yield event
                 return
@@ -172,6 +172,8 @@ class Session:
                     yield end
                     return
                 running = running or event.state == "running"
+            elif isinstance(event, Result):
+                self._missed = True  # it is another prompt's, or its uuid is damaged
 
     async def _until_idle(self) -> None:
         """Wait for the `idle` state that ends the turn. Other events until then are stray."""
@@ -273,7 +275,7 @@ class Session:
                 self._take(frames.unread_result(_user_uuids(frame)))
 
     def _route(self, frame: Frame) -> None:
-        match frame.get("type"):
+        match read(frame.get("type"), str):
             case "control_response":
                 self._settle(read(frame.get("response"), Frame))
             case "control_request":
@@ -294,7 +296,6 @@ class Session:
             if self._turn_uuid is None:
                 self.stray.append(event)
             else:
-                self._missed |= isinstance(event, Result)  # it may be another prompt's
                 self._events.put_nowait(event)
 
     def _record(self, frame: Frame) -> list[Event]:
@@ -304,6 +305,8 @@ class Session:
             log.debug("skipped: %s", frames.name(frame))
         elif self.tape is not None:
             self.tape(frame, events)
+            if self._turn_uuid and any(_ends(self._turn_uuid, event) for event in events):
+                self.tape = None  # what comes behind the result is not the turn's
         return events
 
     def _settle(self, response: Frame) -> None:
@@ -338,6 +341,11 @@ class Session:
             self._transport.write(frames.refusal_frame(request_id, str(error)))
             return
         self._transport.write(frames.response_frame(request_id, decision))
+
+
+def _ends(uuid: str, event: Event) -> bool:
+    """Return whether an event is the result of this prompt; some results name no prompt."""
+    return isinstance(event, Result) and uuid in (event.user_uuids or (uuid,))
 
 
 def _permission_request(request: Frame) -> PermissionRequest:

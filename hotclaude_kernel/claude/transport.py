@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ClaudeUnusable, ProcessDied
-from .frames import UNREADABLE, LineFramer, dumps, loads
+from .frames import LineFramer, dumps, framed
 from .launch import process_env, start_process
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class ProcessTransport:
     def _frames(self, chunk: bytes) -> list[Frame]:
         """Return the frames that `chunk` completes, without lines that are no frames: noise."""
         lines = self._framer.feed(chunk)
-        return [found for line in lines if (found := loads(line) or _damaged(line))]
+        return [found for line in lines if (found := framed(line))]
 
     def write(self, frame: Mapping[str, Any]) -> None:
         """Send one frame. It is lost if the process has ended; the reader notices that end."""
@@ -195,13 +195,6 @@ class ProcessTransport:
         for file in (self._process.stdin, self._process.stdout, self._process.stderr):
             if file is not None and file not in self._connected:
                 file.close()
-
-
-def _damaged(line: bytes | bytearray) -> Frame | None:
-    """Return the frame that stands for a line that should hold one, `None` for other noise."""
-    if not line.startswith(b"{"):
-        return None
-    return {"type": UNREADABLE, "bytes": len(line)}
 
 
 def _exit_text(returncode: int) -> str:

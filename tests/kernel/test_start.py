@@ -62,7 +62,8 @@ signal.signal(signal.SIGUSR1, tell)
 
 #: Of ours, what a kernel that is ready has loaded beyond what it has before the spawn.
 LOADED = {
-    "claude.events", "claude.frames", "claude.parsing", "claude.session", "claude.transport",
+    "claude.events", "claude.frames", "claude.parsing", "claude.session", "claude.shapes",
+    "claude.transport",
     "conversation", "conversation.conversation", "conversation.live", "conversation.lookup",
     "conversation.modes",
     "conversation.position", "conversation.settings", "conversation.stall",

@@ -241,7 +241,7 @@ def _result(frame: Frame) -> Result:
         Result,
         session_id=frame.get("session_id") or "",
         subtype=frame.get("subtype") or "",
-        is_error=frame["is_error"],
+        is_error=frame.get("is_error") or False,
         terminal_reason=frame.get("terminal_reason") or "",
         text=frame.get("result") or "",
         api_status=read_or(frame.get("api_error_status"), int | None, None),

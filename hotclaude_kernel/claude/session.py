@@ -284,6 +284,9 @@ class Session:
             case "control_cancel_request":
                 if task := self._asked.pop(read(frame.get("request_id"), str), None):
                     task.cancel()
+            case "result":
+                read(frame.get("is_error"), bool)  # a turn that may have failed is not finished
+                self._take(frame)
             case frames.UNREADABLE:
                 raise Misshapen(f"a line of {frame['bytes']:,} bytes is no JSON")
             case frames.DECIDED:

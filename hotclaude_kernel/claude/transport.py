@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ClaudeUnusable, ProcessDied
-from .frames import LineFramer, dumps, loads
+from .frames import LineFramer, dumps, framed
 from .launch import process_env, start_process
 
 if TYPE_CHECKING:
@@ -140,13 +140,16 @@ class ProcessTransport:
     async def read(self) -> list[Frame]:
         """Return the frames that came since the last call; wait if none did."""
         while chunk := await self._stdout.read(READ_SIZE):
-            lines = self._framer.feed(chunk)
-            frames = [frame for line in lines if (frame := loads(line)) is not None]
-            if frames:
+            if frames := self._frames(chunk):
                 return frames
         with contextlib.suppress(TimeoutError):  # so that `death` can tell the return code
             await asyncio.wait_for(asyncio.shield(self._exited), STEP_S)
         return []
+
+    def _frames(self, chunk: bytes) -> list[Frame]:
+        """Return the frames that `chunk` completes, without lines that are no frames: noise."""
+        lines = self._framer.feed(chunk)
+        return [found for line in lines if (found := framed(line))]
 
     def write(self, frame: Mapping[str, Any]) -> None:
         """Send one frame. It is lost if the process has ended; the reader notices that end."""

@@ -37,9 +37,9 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-def feed(framer: LineFramer, data: bytes, sizes: list[int]) -> list[bytes]:
+def feed(framer: LineFramer, data: bytes, sizes: list[int]) -> list[bytes | bytearray]:
     """Feed data in chunks of the sizes given, over and over."""
-    lines: list[bytes] = []
+    lines: list[bytes | bytearray] = []
     at = step = 0
     while at < len(data):
         size = sizes[step % len(sizes)]

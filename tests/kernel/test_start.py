@@ -63,6 +63,7 @@ signal.signal(signal.SIGUSR1, tell)
 #: Of ours, what a kernel that is ready has loaded beyond what it has before the spawn.
 LOADED = {
     "claude.events", "claude.files", "claude.frames", "claude.parsing", "claude.session",
+    "claude.shapes",
     "claude.transport",
     "conversation", "conversation.conversation", "conversation.live", "conversation.lookup",
     "conversation.modes",

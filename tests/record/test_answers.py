@@ -75,8 +75,7 @@ class TestAnswers:
         first = book.add("go", conditions=NOTES)
         later = book.add("edit", after=first, conditions=Conditions(after={"notes.txt": "3" * 64}))
         copy, other = (notebook_at(store, path) for path in ("/copy.ipynb", "/other.ipynb"))
-        tree = notebook_at(store, "/a.ipynb").branches
-        notebooks.copy_members(store, copy.id, book.notebook, tree)
+        notebooks.copy_members(store, copy.id, book.notebook)
         store.join(other.id, first.id, None, branch="main", origin=book.notebook)
         for row, left in (
             (book.notebook, {"notes.txt": frozenset({"3" * 64})}),

@@ -426,7 +426,7 @@ class Record:
 
     def watched(self) -> list[str]:
         """Return the paths of the files that the notebook's prompts have pulled in."""
-        return answers.watched(self.store, self.scope)
+        return answers.watched(self.store, self.scope, self._waiting.values())
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings of a turn. Raises `StoreError` if they are not recorded."""

@@ -188,6 +188,8 @@ class Kernel:
         self.touched = False  # whether a setting was changed in this kernel's life
         self.private: set[Said] = set()
         self.known: dict[Said, str | None] = {}  # the turns of its tree, and their cells
+        self.watches = False  # whether its turns note what they make of the notes
+        self.began = False  # whether it has asked a live turn
         self.unsure = False  # what it moved while nothing was recorded may be forgotten
 
     def kill(self) -> None:
@@ -373,7 +375,7 @@ class History(RuleBasedStateMachine):
         Answering.answer = f"answer {next(self.count)}" if fresh else "the same"
         Answering.notes = Answering.answer if edits else None
         Answering.asked = None
-        branches = set(kernel.conversation.branches.branches)
+        branches = len(kernel.conversation.branches.branches)
         kernel.conversation.mode = mode
         turn = self.run(self._ask(kernel.conversation, cell, text, image, again=again))
         if replays is None and mode == "none":
@@ -388,9 +390,7 @@ class History(RuleBasedStateMachine):
             assert Answering.asked == tuple(self.nodes[turn] for turn in asked.before)
         if kernel.end[len(before) :][:1] and kernel.end[len(before)][1] == said:
             # The same answer again leaves nothing behind.
-            assert (
-                not {b for b in kernel.conversation.branches.branches if "branch-" in b} - branches
-            )
+            assert len(kernel.conversation.branches.branches) == branches
         self._settle(kernel, name, before, said, cell, mode, live=replays is None)
 
     async def _ask(
@@ -418,6 +418,11 @@ class History(RuleBasedStateMachine):
     ) -> None:
         """Move the model along."""
         then = self.notes if NOTES in said.text else None
+        if live:
+            # It looks up what the notebook has mentioned once, at its first live turn.
+            before_it = [] if kernel.began else self.model.turns
+            kernel.watches |= any(NOTES in turn.text for turn in [*before_it, said])
+            kernel.began = True
         left = Answering.notes if live else None
         kept = live and mode != "off" and not set(said.before) & kernel.private
         hidden = live and not kept and said not in kernel.known
@@ -427,8 +432,7 @@ class History(RuleBasedStateMachine):
         else:
             left = None
         if kept:
-            watched = any(NOTES in turn.text for turn in [*self.model.turns, said])
-            self.model.record(said, cell, then, self.endpoint, left if watched else None)
+            self.model.record(said, cell, then, self.endpoint, left if kernel.watches else None)
         elif not live:
             self.model.renew(said, cell)
         if hidden:

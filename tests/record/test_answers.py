@@ -84,7 +84,7 @@ class TestAnswers:
         ):
             (turn,) = candidates(store, first.key, Scope(notebook=row))
             assert (turn.conditions, turn.later) == (NOTES, left)
-        assert sorted(watched(store, book.notebook)) == ["../up.txt", "notes.txt"]
+        assert sorted(watched(store, book.notebook, [])) == ["../up.txt", "notes.txt"]
         assert store.turn(later.id).conditions.after == {"notes.txt": "3" * 64}
 
     def test_a_cassette_has_the_files_of_its_folder_and_no_endpoint(self, store: Store) -> None:

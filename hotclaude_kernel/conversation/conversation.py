@@ -135,13 +135,11 @@ class Conversation:
         self.position.rewind(asking)
         self.position.say_goes_on()
         placed(True)
-        return await self._ask_live(prompt, asking, show)
-
-    async def _ask_live(
-        self, prompt: Prompt, asking: Asking, show: Callable[[Event], None]
-    ) -> Turn:
         turn = self._new_turn(prompt, asking)
-        turn.conditions = await self._lookup.pulled_in(turn)
+        turn.conditions = found.conditions
+        return await self._ask_live(turn, show)
+
+    async def _ask_live(self, turn: Turn, show: Callable[[Event], None]) -> Turn:
         self.pool.home = self.place
         live = self._asking = Live(
             self.pool,
@@ -216,7 +214,7 @@ class Conversation:
         """Show a recorded turn as a live one is shown, and make it the head."""
         from .replay import Replay  # imported here because only a replayed turn needs it
 
-        decision, of = found
+        decision, of = found.decision, found.turn
         assert decision.replay is not None
         assert of is not None
         turn = self._new_turn(prompt, asking, replayed=True)

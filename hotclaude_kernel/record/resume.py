@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # The versions of the record's tables that `HEAD` and `CHAIN` can read, the current one last.
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
 
 CHAIN = """
     with recursive up(id, parent, entries, back) as (

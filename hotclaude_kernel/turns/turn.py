@@ -185,7 +185,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     are not on this machine. `cli` is the version of claude. `priced` says whether the user paid the
     list price. `replays` says whether this turn is replayed for its key: of several answers to one
     question, one is. `first_text_s` and `total_s` are seconds of the live turn. `conditions` are
-    those under which it was asked.
+    those under which it was asked; `pulled` is the digest of their files, a part of the node.
     """
 
     node: Node
@@ -200,6 +200,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     priced: bool = False
     replays: bool = True
     conditions: Conditions = NONE
+    pulled: str = ""
 
     @property
     def events(self) -> list[Event]:
@@ -228,7 +229,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
         if self.derived_key != self.node.key:
             return "its key does not follow from what was asked"
         try:
-            node = identity.node_digest(self.node.key, identity.canonical_response(self.events))
+            response = identity.canonical_response(self.events)
+            node = identity.node_digest(self.node.key, response, self.pulled)
         except UNREADABLE as error:
             return f"its frames can't be read ({type(error).__name__})"
         return "" if node == self.node.id else "its node does not follow from its frames"
@@ -263,8 +265,10 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
 
     `entries` are the lines that the turn added to its transcript, `cli` is the version of claude.
     """
+    pulled = identity.files_digest(turn.conditions.files)
+    response = identity.canonical_response(turn.events)
     node = Node(
-        id=identity.node_digest(turn.key.turn, identity.canonical_response(turn.events)),
+        id=identity.node_digest(turn.key.turn, response, pulled),
         parent=parent,
         number=turn.number,
         prompt=turn.prompt.text[:SNIPPET],
@@ -290,6 +294,7 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
         total_s=turn.total_s,
         priced=turn.priced,
         conditions=turn.conditions,
+        pulled=pulled,
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...turns.budget import Budget
 
 LIMIT = re.compile(
-    r"(turn\s+)?(?:(\$)?(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)\s*(k|m)?\s*(usd|\$|tokens?)?|none)",
+    r"(turn\s+)?(?:(\$)?(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)\s*(k|m)?\s*(usd|\$|tokens?)?|none|default)",
     re.IGNORECASE,
 )
 FACTOR = {"": 1, "k": 1000, "m": 1_000_000}
@@ -69,10 +69,10 @@ async def budget_(conversation: Conversation, argument: str) -> Answer:
         conversation.budget = _limited(conversation.budget, argument)
     limits, spent = conversation.budget, await asyncio.to_thread(conversation.record.spent)
     rows = [
-        ("notebook", f"${spent.usd:.4f}", _limit(limits.usd, "${:,.4f}")),
-        ("notebook", f"{spent.tokens:,} tokens", _limit(limits.tokens, "{:,} tokens")),
-        ("each turn", "", _limit(limits.turn_usd, "${:,.4f}")),
-        ("each turn", "", _limit(limits.turn_tokens, "{:,} tokens")),
+        ("notebook: list price", f"${spent.usd:.4f}", _limit(limits.usd, "${:,.4f}")),
+        ("notebook: tokens", f"{spent.tokens:,} tokens", _limit(limits.tokens, "{:,} tokens")),
+        ("each turn: list price", "", _limit(limits.turn_usd, "${:,.4f}")),
+        ("each turn: tokens", "", _limit(limits.turn_tokens, "{:,} tokens")),
     ]
     return Answer(report=table(("budget", "used", "limit"), rows))
 
@@ -201,7 +201,8 @@ def _place_row(conversation: Conversation) -> str:
         resumed = f"goes on after turn {tree.head.number}, from the record"
         return f"on branch {tree.current}, {resumed}{known}"
     if tree.ahead:
-        left = f"{span(tree.ahead)} ahead: any other turn leaves them as a branch"
+        them = "it" if len(tree.ahead) == 1 else "them"
+        left = f"{span(tree.ahead)} ahead: any other turn leaves {them} as a branch"
         return f"{where(conversation)}; {left}{known}"
     return f"{where(conversation)}{known}"
 

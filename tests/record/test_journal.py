@@ -221,6 +221,7 @@ class TestALockedRecord:
             assert prompts(record) == []
             assert "must be mended first" in record.take_notices()[0]
         record.close()
+        changes.CLAIM_S = DEADLINE_S
         again = Record("/book.ipynb", store=file)
         assert prompts(again) == ["one", "two"]
         again.close()

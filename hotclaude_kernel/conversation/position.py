@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import StoreError
 from ..pool.warm import Place
 from ..turns import cellids
-from ..turns.identity import key_of
+from ..turns.identity import key_of, servers_digest
 from ..turns.tree import span
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
+    from .rules import Rules
 
 # The settings that a later kernel takes over from the turn it goes on after.
 RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
@@ -82,6 +83,7 @@ class Position:
         self._meanwhile = (settings, self.touched, self.new, self._goes_on)
         self._withdrawn: list[str] = []  # notices that turned out to be wrong
         self._left: Left | None = None  # what the running turn has left, unless it comes out equal
+        self._rules: Rules | None = None
 
     @property
     def branches(self) -> Branches:
@@ -94,14 +96,24 @@ class Position:
         path = tuple(self.branches.path)
         return Place(self.settings, path, self.new and not path)
 
+    @property
+    def rules(self) -> Rules:
+        """What the user has allowed for this session. Loaded by the first permission question."""
+        if self._rules is None:
+            from .rules import Rules
+
+            self._rules = Rules(lambda: self.branches.path, lambda: self.settings.cwd)
+        return self._rules
+
     def notice(self, text: str) -> None:
         """Add a notice to the user."""
         self._notices.append(text)
 
     def take_notices(self) -> list[str]:
-        """Return the notices of the record and of moves, and forget them."""
+        """Return the notices of the record, of moves and of rules, and forget them."""
         notices, self._notices = self._notices, []
-        return [*self.record.take_notices(), *notices]
+        rules = self._rules.take_notices() if self._rules and not self._visitor else []
+        return [*self.record.take_notices(), *notices, *rules]
 
     def take_withdrawn(self) -> list[str]:
         """Return the notices that no longer hold, and forget them."""
@@ -223,6 +235,8 @@ class Position:
 
         Then the turns behind that one are ahead again, and the branch and the notice are withdrawn.
         """
+        if self._rules:
+            self._rules.settle(node)
         left, self._left = self._left, None
         if left is None or left.turns[0].id != node:
             return
@@ -235,6 +249,8 @@ class Position:
 
         `rewind` has left what it does not follow.
         """
+        if self._rules:
+            self._rules.forget(node.id)  # a replayed turn allows nothing
         self.branches.step_back(asking.before)
         self.record.join(node, origin=origin)
         self.new = self._goes_on = False
@@ -244,7 +260,24 @@ class Position:
         goes_on, self._goes_on = self._goes_on, False
         if goes_on and (head := self.branches.head):
             self._notices.append(f"Goes on after turn {head.number}, from the record")
+            self._notices += self._without_servers(head)
             self._recorded_by = self.record.version_of(head)
+
+    def _without_servers(self, head: Node) -> list[str]:
+        """Return a notice if this kernel has not the MCP servers that a turn was asked with.
+
+        Only their digest is recorded, so they can't be resumed.
+        """
+        with contextlib.suppress(StoreError):
+            then = servers_digest(self.record.settings_of(head))
+            now = servers_digest(self.settings)
+            if then is not None and then != now:
+                how = "with others" if now else "without them"
+                return [
+                    f"Turn {head.number} was asked with MCP servers that this kernel's "
+                    f"configuration (`mcp_config`) does not have; it goes on {how}"
+                ]
+        return []
 
     def compare_version(self, now: str) -> None:
         """Notify the user, once, if another version of claude answered an earlier kernel's turn."""

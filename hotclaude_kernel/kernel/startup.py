@@ -68,7 +68,18 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
 
     cwd, *flags = json.loads(settings)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), node=node, file=file)
+    try:
+        return Prespawned(
+            tuple(flags),
+            session_id,
+            cwd=cwd or os.getcwd(),
+            node=node,
+            file=file,
+            parents=resume.private_parents(store),
+        )
+    except BaseException:
+        os.unlink(file)
+        raise
 
 
 def configured(argv: list[str]) -> bool:

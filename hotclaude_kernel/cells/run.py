@@ -107,7 +107,7 @@ class Cells:
             self._say_notices(page)
 
     async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Outcome:
-        lines, text = split(cell.code)
+        lines, text = split(whole(cell.code))
         # The conversation must be this notebook's before a `%` line moves its position.
         await self.conversation.enter(
             cell.id, cell.client, stdin=cell.stdin, asks=bool(text.strip())

@@ -43,7 +43,7 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     flags = (*(("--model", model) if model else ()), *DEFAULT_FLAGS)
     try:
         return _prespawn_resumed(session_id) or Prespawned(flags, session_id, cwd=os.getcwd())
-    except (ClaudeNotFound, OSError):
+    except (ClaudeNotFound, OSError, ValueError):
         return None
 
 

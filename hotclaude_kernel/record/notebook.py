@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent import futures
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from .answers import Scope
 from .claim import Claim
 from .database import MEMORY
 from .notebooks import Notebook, notebook_at, read_at
-from .resume import store_path
+from .resume import named, store_path
 from .store import Store
 from .writing import journal
 from .writing.changes import Changes
@@ -56,8 +56,7 @@ class Record:
     def __init__(
         self, path: str | None = None, *, store: str = "", scope: str | None = None
     ) -> None:
-        self.path = path
-        self._scope_path = scope or path
+        self.path, self._scope_path = path and named(path), named(scope or path or "") or None
         self.file = store or store_path()
         self.kernel = this_kernel()
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
@@ -138,11 +137,16 @@ class Record:
             return self._opened
 
     def _complete(self, store: Store) -> None:
-        """Read the turns that are not on the path."""
-        rest = notebooks.whole_notebook(store, self._opened[1].row if self._opened else 0)
+        """Read the turns that are not on the path; if they can't be read, go on without them."""
+        self._whole = True
+        try:
+            rest = notebooks.whole_notebook(store, self._opened[1].row if self._opened else 0)
+        except StoreError as error:
+            self._notices.append(f"Other branches can't be shown. {error.message}")
+            self._claim.tree.forget_unknown()
+            return
         self._claim.tree.complete(rest.branches.nodes.values())
         self._versions = rest.versions
-        self._whole = True
 
     @property
     def whole(self) -> bool:
@@ -179,11 +183,14 @@ class Record:
         find: Callable[[], Notebook],
         read: Callable[[], Notebook],
         changes: Changes | None = None,
+        copies: int | None = None,
     ) -> None:
         """Go on with a notebook, as a guest if another kernel has it; see `Changes.take`."""
         changes = changes or self.changes
         elsewhere = self._scope_path if self._scope_path != self.path else None
-        taken = changes.take(self.path, find, read, folder=self._folder, scope=elsewhere)
+        taken = changes.take(
+            self.path, find, read, folder=self._folder, scope=elsewhere, copies=copies
+        )
         notebook = taken.notebook
         self._scope = None
         self._claim = Claim(changes, taken, self._say)
@@ -259,26 +266,20 @@ class Record:
 
     def _go_on_with(self, store: Store, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
-        moved = known.path is None or not Path(known.path).exists()
-        kept, ours = self.kept, self.notebook
+        moved = known.path is None or cellids.is_gone(known.path)
+        kept, path = self.kept, self.path
 
         def move() -> Notebook:
             if self.path is not None:
                 notebooks.move(store, known.id, self.path)
             return known
 
-        def copy() -> Notebook:
-            tree = known.branches
-            notebooks.copy_members(store, ours, known.id, tree)
-            notebooks.write_branches(
-                store, ours, tree.branches, tree.checkpoints, current=tree.current
-            )
-            return replace(known, id=ours, path=self.path)
-
-        if moved or self.path is None:
+        if moved or path is None:
             self._take(store, move, lambda: known)
             return
-        self._take(store, copy, lambda: known)
+        copied = replace(known, id=self.notebook, path=path)
+        copy = partial(notebooks.copy, store, path, known, known.branches.view())
+        self._take(store, copy, lambda: copied, copies=known.id)
         self.kept = kept
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
@@ -398,13 +399,12 @@ class Record:
         They are the notebook's own; with `widely`, also those of the rest of its scope. Then its
         cassettes and its file are read, once.
         """
-        scope = self._whole_scope() if widely else self._own()
-        waiting = [*self._left.values(), *self.changes.unrecorded.values()]
+        scope = self._whole_scope() if widely else self._scope or Scope(notebook=self.scope)
+        # Once recorded, a turn is no newer than what was recorded after it.
+        left = {} if self.changes.drained else self._left
+        waiting = [*left.values(), *self.changes.unrecorded.values()]
         found = answers.candidates(self.store, key, scope)
         return answers.with_waiting(found, waiting, key, scope.notebook)
-
-    def _own(self) -> Scope:
-        return self._scope or Scope(notebook=self.scope)
 
     def _whole_scope(self) -> Scope:
         if self._scope is None:
@@ -426,7 +426,7 @@ class Record:
 
     def watched(self) -> list[str]:
         """Return the paths of the files that the notebook's prompts have pulled in."""
-        return answers.watched(self.store, self.scope)
+        return answers.watched(self.store, self.scope, self._waiting.values())
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings of a turn. Raises `StoreError` if they are not recorded."""

@@ -52,6 +52,11 @@ def store_path() -> str:
     return os.path.join(folder, "hotclaude", "store.db")
 
 
+def named(path: str) -> str:
+    """Return a path as the record can hold it: bytes that are not UTF-8 become escapes."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def sessions_folder(store: str) -> str:
     """Return the folder of the transcripts that running processes resumed from."""
     return os.path.join(os.path.dirname(store), "sessions")
@@ -153,9 +158,9 @@ def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes
     try:
         if connection.execute("pragma user_version").fetchone()[0] not in SCHEMAS:
             return None
-        row = connection.execute(HEAD, (notebook,)).fetchone()
+        row = connection.execute(HEAD, (named(notebook),)).fetchone()
         return None if row is None else (*row, chain(connection, row[0]))
-    except (sqlite3.Error, zlib.error):
+    except (sqlite3.Error, zlib.error, ValueError):  # of a damaged file, also text that is none
         return None
     finally:
         connection.close()

@@ -75,8 +75,7 @@ class TestAnswers:
         first = book.add("go", conditions=NOTES)
         later = book.add("edit", after=first, conditions=Conditions(after={"notes.txt": "3" * 64}))
         copy, other = (notebook_at(store, path) for path in ("/copy.ipynb", "/other.ipynb"))
-        tree = notebook_at(store, "/a.ipynb").branches
-        notebooks.copy_members(store, copy.id, book.notebook, tree)
+        notebooks.copy_members(store, copy.id, book.notebook)
         store.join(other.id, first.id, None, branch="main", origin=book.notebook)
         for row, left in (
             (book.notebook, {"notes.txt": frozenset({"3" * 64})}),
@@ -85,8 +84,17 @@ class TestAnswers:
         ):
             (turn,) = candidates(store, first.key, Scope(notebook=row))
             assert (turn.conditions, turn.later) == (NOTES, left)
-        assert sorted(watched(store, book.notebook)) == ["../up.txt", "notes.txt"]
+        assert sorted(watched(store, book.notebook, [])) == ["../up.txt", "notes.txt"]
         assert store.turn(later.id).conditions.after == {"notes.txt": "3" * 64}
+
+    def test_a_joined_turn_brings_all_that_it_follows(self, store: Store) -> None:
+        book, other = (Book(store, path) for path in ("/a.ipynb", "/b.ipynb"))
+        first = book.add("one")
+        third = book.add("three", after=book.add("two", after=first))
+        store.join(other.notebook, third.id, "c", branch="main")
+        assert notebooks.holes(store) == []
+        path = notebook_at(store, "/b.ipynb").branches.path
+        assert [node.prompt for node in path] == ["one", "two", "three"]
 
     def test_a_cassette_has_the_files_of_its_folder_and_no_endpoint(self, store: Store) -> None:
         book = Book(store, "/a.ipynb")

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What is decided about a question, and the turn to replay if there is one."""
+    """What is decided about a question, where it is asked, and the turn to replay if any."""
 
     decision: Decision
+    asking: Asking
     turn: Recorded | None = None
 
 
@@ -36,29 +37,41 @@ class Lookup:
         self._record = record
         self._files: Files | None = None  # made at the first live turn
 
-    async def decide(self, prompt: Prompt, asking: Asking, *, mode: str, again: bool) -> Found:
+    async def decide(
+        self, prompt: Prompt, askings: list[Asking], *, mode: str, again: bool
+    ) -> Found:
         """Decide whether a prompt is answered from the record (see `replay.decide`).
 
-        The notebook's own record is looked at first, then the rest of its scope. Raises
-        `ReplayMiss` if no recorded turn holds and the mode forbids asking.
+        `askings` are the questions whose answers it may replay, the one to ask first. For each, the
+        notebook's own record is looked at first, then the rest of its scope. Raises `ReplayMiss` if
+        no recorded turn holds and the mode forbids asking.
         """
         from .replay import ASK
 
         if mode in ("off", "all") or (again and mode != "none"):
-            return Found(ASK)
+            return Found(ASK, askings[0])
         cell = prompt.cell_id
-        found = await asyncio.to_thread(self._find, asking, cell, mode=mode, again=again)
+        found = await asyncio.to_thread(self._find, askings, cell, mode=mode, again=again)
         decision = found.decision
         if decision.refused:
             from . import misses
 
             why = decision.because
             raise await asyncio.to_thread(
-                misses.explained, self._record, asking, prompt, mode=mode, because=why
+                misses.explained, self._record, found.asking, prompt, mode=mode, because=why
             )
         return found
 
-    def _find(self, asking: Asking, cell_id: str | None, *, mode: str, again: bool) -> Found:
+    def _find(self, askings: list[Asking], cell_id: str | None, *, mode: str, again: bool) -> Found:
+        """Return the first answer that holds, else the decision about the question to ask."""
+        found = []
+        for asking in askings:
+            found.append(self._answer(asking, cell_id, mode=mode, again=again))
+            if found[-1].turn is not None:
+                return found[-1]
+        return found[0]
+
+    def _answer(self, asking: Asking, cell_id: str | None, *, mode: str, again: bool) -> Found:
         """Look in the notebook's own record, then in the rest of its scope; blocks."""
         from . import surroundings
         from .replay import ASK, decide
@@ -71,8 +84,9 @@ class Lookup:
             kept = self._record.kept
             decision = decide(found, now, mode=mode, again=again, kept=kept)
             if decision.replay is not None:
-                return Found(decision, self._record.recorded(decision.replay.node, cell_id))
-        return Found(decision)
+                turn = self._record.recorded(decision.replay.node, cell_id)
+                return Found(decision, asking, turn)
+        return Found(decision, asking)
 
     async def pulled_in(self, turn: Turn) -> Conditions:
         """Return the conditions of a turn that is asked now, and begin to watch its files."""

@@ -87,9 +87,14 @@ def _only(value: Mapping[str, Any], allowed: Kept) -> Frame:
 
 
 class Tape:
-    """The recorder of one turn: it is called with each frame, and keeps the recorded part."""
+    """The recorder of one turn: it is called with each frame, and keeps the recorded part.
 
-    def __init__(self) -> None:
+    `uuid` is the prompt's. With the result that is of this prompt the recording ends.
+    """
+
+    def __init__(self, uuid: str = "") -> None:
+        self._uuid = uuid
+        self._ended = False
         self._frames: list[Frame] = []
         self._track: list[tuple[int, int]] = []  # of the text block that is streaming
         self._tracks: dict[int, list[tuple[int, int]]] = {}
@@ -97,13 +102,27 @@ class Tape:
 
     def __call__(self, frame: Frame) -> None:
         """Record one frame."""
-        if frame.get("type") == "stream_event":
+        kind = frame.get("type")
+        if kind == "result":
+            if not self._ours(frame):
+                return
+        elif kind == "user":
+            frame = _results(frame)
+        if self._ended:
+            return
+        self._ended = kind == "result"
+        if kind == "stream_event":
             self._hear(frame["event"])
         elif (recorded := kept(frame)) is not None:
             if self._track and frame.get("type") == "assistant" and _is_text(frame):
                 self._tracks[len(self._frames)] = self._track
                 self._track = []
             self._frames.append(recorded)
+
+    def _ours(self, result: Frame) -> bool:
+        """Whether a result ends this turn, and not a queued one before it."""
+        uuids = result.get("user_message_uuids") or [result.get("user_message_uuid")]
+        return not self._uuid or not any(uuids) or self._uuid in uuids
 
     def _hear(self, event: Frame) -> None:
         if event["type"] == "message_start":
@@ -130,6 +149,13 @@ class Tape:
         The JSON is `{frame number: [[ms since the turn began, characters], …]}`.
         """
         return json.dumps(self._tracks, separators=(",", ":")).encode() if self._tracks else b""
+
+
+def _results(frame: Frame) -> Frame:
+    """Return a user's frame with the results of tools alone: nothing else of it is shown."""
+    message = frame["message"]
+    content = [block for block in message["content"] if block.get("type") == "tool_result"]
+    return {**frame, "message": {**message, "content": content}}
 
 
 def _is_text(frame: Frame) -> bool:

@@ -25,7 +25,7 @@ from .conditions import NONE, Conditions
 from .identity import Key
 from .prompt import Prompt  # noqa: TC001 - a journal is decoded by the types of `Recorded`
 from .settings import Settings
-from .tape import Tape, events
+from .tape import Tape, events, lines
 from .tree import SNIPPET, Node
 
 if TYPE_CHECKING:
@@ -224,14 +224,22 @@ class Recorded(Struct, frozen=True, kw_only=True):
         )
 
     def fault(self) -> str:
-        """Check the key and the node against the content; return the fault, empty if all fits."""
+        """Check the key, the node and the frames; return the fault, empty if all fits.
+
+        The frames are checked by their grammar, and it is named by its number where one is at
+        fault.
+        """
+        from . import grammar  # imported here because only a check needs it
+
         if self.derived_key != self.node.key:
             return "its key does not follow from what was asked"
         try:
             node = identity.node_digest(self.node.key, identity.canonical_response(self.events))
+            if node != self.node.id:
+                return "its node does not follow from its frames"
+            return grammar.fault(lines(self.frames))
         except UNREADABLE as error:
             return f"its frames can't be read ({type(error).__name__})"
-        return "" if node == self.node.id else "its node does not follow from its frames"
 
     def about(self, settings_key: str) -> Frame:
         """Return the metadata that identify the turn in a saved notebook.

@@ -18,7 +18,8 @@ A change that alters bytes on purpose says so here and in its commit, and makes 
 must: what is shown, by `python -m tests.golden.make shown`. The record and the cassettes stay.
 A new release of Pygments or markdown-it that writes other HTML is such a change too.
 
-Such changes so far: `%tree` says of each turn that was replayed where it comes from.
+Such changes so far: `%tree` says of each turn that was replayed where it comes from. What a cassette
+says of decisions and notices is shown as recorded: `tools` by a cassette is pinned for itself.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ class Conversation:
         """Return the events of a finished turn, from the record if they are not in memory."""
         if turn.events or turn.node is None:
             return turn.events
-        return (await asyncio.to_thread(self.record.turn, turn.node)).events
+        return (await asyncio.to_thread(self.record.turn, turn.node)).shown
 
     # --- before it is asked ----------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ TURN = NODE.replace(
                    select 1 from answer b
                    where b.key = a.key and b.notebook = a.notebook and b.at > a.at
                )
-           ), t.id
+           ), (select size from blob where digest = t.entries) = 0, t.id
     from turn t join settings s on s.digest = t.settings
     join blob f on f.digest = t.frames join blob d on d.digest = t.deltas""",
 )
@@ -148,7 +148,8 @@ class Store(Database):
             row = db.execute(f"{TURN} where t.node = ?", (SNIPPET, node)).fetchone()
             if row is None:
                 raise StoreError(f"The turn {node[:12]} is not in the record {self.path}")
-            prompt, settings, frames, deltas, cli, first, total, priced, replays, at = row[-10:]
+            prompt, settings, frames, deltas, cli, first, total, priced, *rest = row[-11:]
+            replays, elsewhere, at = rest
             images = db.execute(ATTACHMENTS, (at,)).fetchall()
             return Recorded(
                 node=node_of(row, None, row[1]),
@@ -162,6 +163,7 @@ class Store(Database):
                 priced=bool(priced),
                 replays=bool(replays),
                 conditions=conditions_of(db, at),
+                elsewhere=bool(elsewhere),
             )
 
     def entries(self, node: str) -> list[bytes]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..claude.events import (
     Block,
+    Decided,
     Delta,
     MessageStarted,
     MessageStopped,
@@ -185,7 +186,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     are not on this machine. `cli` is the version of claude. `priced` says whether the user paid the
     list price. `replays` says whether this turn is replayed for its key: of several answers to one
     question, one is. `first_text_s` and `total_s` are seconds of the live turn. `conditions` are
-    those under which it was asked.
+    those under which it was asked. `elsewhere` says that this machine has no transcript of it: it
+    comes from a cassette.
     """
 
     node: Node
@@ -200,11 +202,17 @@ class Recorded(Struct, frozen=True, kw_only=True):
     priced: bool = False
     replays: bool = True
     conditions: Conditions = NONE
+    elsewhere: bool = False
 
     @property
     def events(self) -> list[Event]:
         """The events of the turn, in order."""
         return events(self.frames)
+
+    @property
+    def shown(self) -> list[Event]:
+        """The events of the turn as they are shown again."""
+        return list(map(as_recorded, self.events)) if self.elsewhere else self.events
 
     @property
     def answer(self) -> str:
@@ -299,6 +307,20 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
         priced=turn.priced,
         conditions=turn.conditions,
     )
+
+
+def as_recorded(event: Event) -> Event:
+    """Return an event of a turn from elsewhere as it is shown.
+
+    Whoever wrote the recording wrote what it says of decisions and notices: they are not the user's
+    own, nor those of this machine's `claude`, and are not shown as such.
+    """
+    match event:
+        case Decided():
+            return replace(event, decision=f"{event.decision}, as recorded")
+        case Notice() if event.kind != "compacted":
+            return replace(event, text=f"Recorded: {event.text}")
+    return event
 
 
 def answer_of(events: Iterable[Event]) -> str:

@@ -240,11 +240,14 @@ class Cells:
         one_at_a_time = asyncio.Lock()
 
         async def permit(request: PermissionRequest) -> tuple[Frame, str]:
-            async with one_at_a_time:
+            rules = self.conversation.position.rules
+            async with one_at_a_time:  # the answer to another question may have made a rule
+                if allowed := decide.by_rule(request, rules):
+                    return allowed
                 if asker is not None:
                     page.asking(request.tool_use_id)
                 card = page.card(request.tool_use_id)
-                return await decide.decide(request, asker, card)
+                return await decide.decide(request, asker, card, rules)
 
         self.conversation.permit = permit
 

@@ -31,7 +31,10 @@ OLDEST_VERSION = (2, 1, 0)
 
 
 class PermissionRequest(Struct, frozen=True, kw_only=True):
-    """The process asks whether it may use a tool."""
+    """The process asks whether it may use a tool.
+
+    `reason_type` is the kind of its reason, `unruled` that it wants to be asked each time.
+    """
 
     tool_name: str
     tool_input: Frame
@@ -41,6 +44,8 @@ class PermissionRequest(Struct, frozen=True, kw_only=True):
     blocked_path: str = ""
     suggestions: tuple[Frame, ...] = ()
     needs_user: bool = False
+    reason_type: str = ""
+    unruled: bool = False
 
 
 class Greeting(Struct, frozen=True, kw_only=True):
@@ -317,6 +322,8 @@ def _permission_request(request: Frame) -> PermissionRequest:
         blocked_path=request.get("blocked_path") or "",
         suggestions=tuple(request.get("permission_suggestions") or ()),
         needs_user=bool(request.get("requires_user_interaction")),
+        reason_type=str(request.get("decision_reason_type") or ""),
+        unruled=bool(request.get("suppress_always_allow_rule")),
     )
 
 

@@ -68,7 +68,11 @@ def demo(options: argparse.Namespace, rest: list[str]) -> int:
             if not notebook.exists():
                 shutil.copy(example_path(), notebook)
             print(f"The example notebook is {notebook}", flush=True)
-            quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NO_UPDATES}"]
+            quiet = [
+                "--LabApp.news_url=None",
+                f"--LabApp.check_for_updates_class={NO_UPDATES}",
+                "--LabApp.extension_manager=readonly",  # the other one lists what an index offers
+            ]
             # Jupyter refuses to run as root, which is usual in a container.
             root = ["--allow-root"] if _is_root() else []
             arguments = [str(notebook), f"--ServerApp.root_dir={folder}", *quiet, *root, *rest]

@@ -138,13 +138,11 @@ class Conversation:
         self.position.say_goes_on()
         self.position.say_mode(asking)
         placed(True)
-        return await self._ask_live(prompt, asking, show)
-
-    async def _ask_live(
-        self, prompt: Prompt, asking: Asking, show: Callable[[Event], None]
-    ) -> Turn:
         turn = self._new_turn(prompt, asking)
-        turn.conditions = await self._lookup.pulled_in(turn)
+        turn.conditions = found.conditions
+        return await self._ask_live(turn, show)
+
+    async def _ask_live(self, turn: Turn, show: Callable[[Event], None]) -> Turn:
         self.pool.home = self.place
         live = self._asking = Live(
             self.pool,

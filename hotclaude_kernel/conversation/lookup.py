@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from ..turns.conditions import NONE, Conditions
+
 if TYPE_CHECKING:
     from ..record.notebook import Record
-    from ..turns.conditions import Conditions
     from ..turns.prompt import Prompt
+    from ..turns.settings import Settings
     from ..turns.turn import Recorded, Turn
     from .position import Asking
     from .replay import Decision
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What is decided about a question, where it is asked, and the turn to replay if any."""
+    """What is decided about a question, and where it is asked.
+
+    It has the turn to replay, or the conditions to ask it under.
+    """
 
     decision: Decision
     asking: Asking
     turn: Recorded | None = None
+    conditions: Conditions = NONE
 
 
 class Lookup:
@@ -46,12 +52,7 @@ class Lookup:
         notebook's own record is looked at first, then the rest of its scope. Raises `ReplayMiss` if
         no recorded turn holds and the mode forbids asking.
         """
-        from .replay import ASK
-
-        if mode in ("off", "all") or (again and mode != "none"):
-            return Found(ASK, askings[0])
-        cell = prompt.cell_id
-        found = await asyncio.to_thread(self._find, askings, cell, mode=mode, again=again)
+        found = await asyncio.to_thread(self._decide, prompt, askings, mode=mode, again=again)
         decision = found.decision
         if decision.refused:
             from . import misses
@@ -60,6 +61,21 @@ class Lookup:
             raise await asyncio.to_thread(
                 misses.explained, self._record, found.asking, prompt, mode=mode, because=why
             )
+        return found
+
+    def _decide(self, prompt: Prompt, askings: list[Asking], *, mode: str, again: bool) -> Found:
+        """Decide, and read the files that the decision needs; blocks.
+
+        All is done in one call, because each wait for a thread delays the prompt.
+        """
+        from .replay import ASK
+
+        asks_anyway = mode in ("off", "all") or (again and mode != "none")
+        found = Found(ASK, askings[0])
+        if not asks_anyway:
+            found = self._find(askings, prompt.cell_id, mode=mode, again=again)
+        if found.turn is None and not found.decision.refused:
+            found = found._replace(conditions=self._pulled_in(prompt, askings[0].settings))
         return found
 
     def _find(self, askings: list[Asking], cell_id: str | None, *, mode: str, again: bool) -> Found:
@@ -72,7 +88,7 @@ class Lookup:
         return found[0]
 
     def _answer(self, asking: Asking, cell_id: str | None, *, mode: str, again: bool) -> Found:
-        """Look in the notebook's own record, then in the rest of its scope; blocks."""
+        """Look in the notebook's own record, then in the rest of its scope."""
         from . import surroundings
         from .replay import ASK, decide
 
@@ -80,7 +96,7 @@ class Lookup:
         for widely in (False, True):
             found = self._record.candidates(asking.key.turn, widely=widely)
             paths = {path for candidate in found for path in candidate.conditions.files}
-            now = surroundings.present(paths, asking.settings)
+            now = surroundings.present(paths, asking.settings) if found else NONE
             kept = self._record.kept
             decision = decide(found, now, mode=mode, again=again, kept=kept)
             if decision.replay is not None:
@@ -88,16 +104,13 @@ class Lookup:
                 return Found(decision, asking, turn)
         return Found(decision, asking)
 
-    async def pulled_in(self, turn: Turn) -> Conditions:
-        """Return the conditions of a turn that is asked now, and begin to watch its files."""
-        return await asyncio.to_thread(self._asked, turn)
-
-    def _asked(self, turn: Turn) -> Conditions:
+    def _pulled_in(self, prompt: Prompt, settings: Settings) -> Conditions:
+        """Return the conditions of a prompt that is asked now, and begin to watch its files."""
         from .surroundings import Files
 
         if self._files is None:
             self._files = Files(self._record.watched())
-        return self._files.asked(turn.prompt, turn.settings)
+        return self._files.asked(prompt, settings)
 
     async def note_changes(self, turn: Turn) -> None:
         """Add to a turn's conditions the files that changed while it ran."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
+    from .rules import Rules
 
 
 class Asking(NamedTuple):
@@ -83,6 +84,7 @@ class Position:
         # Of the turns that this kernel has replayed, by node: the settings of the user that they
         # were looked up under, and the permission mode that they ended in where they were recorded.
         self._replayed: dict[str, tuple[Settings, str]] = {}
+        self._rules: Rules | None = None
 
     @property
     def branches(self) -> Branches:
@@ -95,14 +97,24 @@ class Position:
         path = tuple(self.branches.path)
         return Place(self.settings, path, self.new and not path)
 
+    @property
+    def rules(self) -> Rules:
+        """What the user has allowed for this session. Loaded by the first permission question."""
+        if self._rules is None:
+            from .rules import Rules
+
+            self._rules = Rules(lambda: self.branches.path, lambda: self.settings.cwd)
+        return self._rules
+
     def notice(self, text: str) -> None:
         """Add a notice to the user."""
         self._notices.append(text)
 
     def take_notices(self) -> list[str]:
-        """Return the notices of the record and of moves, and forget them."""
+        """Return the notices of the record, of moves and of rules, and forget them."""
         notices, self._notices = self._notices, []
-        return [*self.record.take_notices(), *notices]
+        rules = self._rules.take_notices() if self._rules and not self._visitor else []
+        return [*self.record.take_notices(), *notices, *rules]
 
     def take_withdrawn(self) -> list[str]:
         """Return the notices that no longer hold, and forget them."""
@@ -242,6 +254,8 @@ class Position:
 
         Then the turns behind that one are ahead again, and the branch and the notice are withdrawn.
         """
+        if self._rules:
+            self._rules.settle(node)
         left, self._left = self._left, None
         if left is None or left.turns[0].id != node:
             return
@@ -260,6 +274,8 @@ class Position:
         """
         self.settings = asking.settings
         self._replayed[node.id] = (asking.settings, mode or asking.settings.permission_mode)
+        if self._rules:
+            self._rules.forget(node.id)  # a replayed turn allows nothing
         self.branches.step_back(asking.before)
         self.record.join(node, origin=origin)
         self.new = self._goes_on = False

@@ -33,20 +33,21 @@ MENTION = re.compile(r'(?:^|\s)@(?:"([^"]+)"|(\S+))')
 LINES = re.compile(r"#L\d+(?:-\d+)?$")
 AROUND = ".,;:!?)]}'\"`"  # punctuation after a path that ends a sentence
 COMMAND = re.compile(r"\s*/([\w:.-]+)")
-INSTRUCTIONS = ("CLAUDE.md", "CLAUDE.local.md", ".claude/CLAUDE.md")
 DEPTH = 5  # how far `claude` follows files that mention files
 MOST_FILES = 200
 MOST_BYTES = 1_000_000  # of a file that is looked through for mentions
 
+MAC = sys.platform == "darwin"
 # Where an administrator puts instructions and settings for all users of a machine.
-MANAGED = Path(
-    "/Library/Application Support/ClaudeCode" if sys.platform == "darwin" else "/etc/claude-code"
-)
+MANAGED = "/Library/Application Support/ClaudeCode" if MAC else "/etc/claude-code"
 ENDPOINT_ENV = "HOTCLAUDE_ENDPOINT"  # a server's own name, where its port is of no meaning
 URL_ENV = "ANTHROPIC_BASE_URL"
 ANTHROPIC = "https://api.anthropic.com"
 CLOUDS = ("BEDROCK", "VERTEX", "FOUNDRY")  # CLAUDE_CODE_USE_…: the SDKs choose the address
 
+
+# Some of this runs before each prompt, so it names files by strings: a Path takes longer to make
+# than the file takes to be looked at.
 
 # --- files -----------------------------------------------------------------------------------
 
@@ -90,10 +91,10 @@ def noted(folder: Path) -> dict[str, str | None]:
     config = _config_folder()
     project = re.sub(r"[^A-Za-z0-9]", "-", str(folder))
     files = {
-        "user:CLAUDE.md": config / "CLAUDE.md",
-        "user:memory": config / "projects" / project / "memory" / "MEMORY.md",
-        "managed:CLAUDE.md": MANAGED / "CLAUDE.md",
-        "managed:settings": MANAGED / "managed-settings.json",
+        "user:CLAUDE.md": f"{config}/CLAUDE.md",
+        "user:memory": f"{config}/projects/{project}/memory/MEMORY.md",
+        "managed:CLAUDE.md": f"{MANAGED}/CLAUDE.md",
+        "managed:settings": f"{MANAGED}/managed-settings.json",
     }
     found = {name: _sha256(path) for name, path in files.items()}
     return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
@@ -170,20 +171,17 @@ def _command(text: str, folder: Path) -> Iterator[Path]:
 
 def _instructions(folder: Path) -> Iterator[Path]:
     """Yield the project's files of instructions, in the folder and above it."""
-    own = os.path.realpath(_config_folder())
-    # Called before each turn, so without a Path for each file that may be there.
-    for place in map(str, (folder, *folder.parents)):
-        names = [os.path.join(place, name) for name in INSTRUCTIONS]  # noqa: PTH118
-        for path in (*filter(os.path.isfile, names), *_rules(place)):
-            if not os.path.realpath(path).startswith(own + os.sep):
-                yield Path(path)
+    found = [path for place in (folder, *folder.parents) for path in _instructions_in(str(place))]
+    own = os.path.realpath(_config_folder()) + os.sep if found else ""
+    yield from (Path(path) for path in found if not os.path.realpath(path).startswith(own))
 
 
-def _rules(place: str) -> list[str]:
-    folder = os.path.join(place, ".claude", "rules")  # noqa: PTH118
-    if not os.path.isdir(folder):  # noqa: PTH112
-        return []
-    return sorted(str(path) for path in islice(Path(folder).rglob("*.md"), MOST_FILES))
+def _instructions_in(place: str) -> Iterator[str]:
+    yield from filter(os.path.isfile, (f"{place}/CLAUDE.md", f"{place}/CLAUDE.local.md"))
+    if os.path.isdir(f"{place}/.claude"):  # noqa: PTH112
+        yield from filter(os.path.isfile, (f"{place}/.claude/CLAUDE.md",))
+        rules = islice(Path(place, ".claude", "rules").rglob("*.md"), MOST_FILES)
+        yield from sorted(map(str, rules))
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -217,14 +215,14 @@ def _imports(path: Path) -> Iterator[Path]:
 
 def contents(paths: Iterable[str], folder: Path) -> dict[str, str | None]:
     """Return the digest of each file's content, `None` if there is no such file."""
-    return {path: _sha256(folder / path) for path in paths}
+    return {path: _sha256(os.path.join(folder, path)) for path in paths}  # noqa: PTH118
 
 
-def _sha256(path: Path) -> str | None:
+def _sha256(path: str) -> str | None:
     try:
-        if not path.is_file():  # reading a device or a pipe might never end
+        if not os.path.isfile(path):  # noqa: PTH113 - a device or a pipe might never end
             return None
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return None
@@ -249,14 +247,15 @@ def endpoint() -> str:
     return used[0].lower() if used else _origin(setting(URL_ENV) or ANTHROPIC)
 
 
-def _config_folder() -> Path:
-    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
+def _config_folder() -> str:
+    return os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")  # noqa: PTH111
 
 
 def _configured() -> dict[str, str]:
     """Return the environment that the user's settings give to `claude`."""
     try:
-        env = json.loads((_config_folder() / "settings.json").read_bytes())["env"]
+        with open(f"{_config_folder()}/settings.json", "rb") as file:  # noqa: PTH123
+            env = json.load(file)["env"]
         return {name: str(value) for name, value in env.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

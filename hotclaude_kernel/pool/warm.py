@@ -32,7 +32,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Place(Struct, frozen=True):
     """Where a process is wanted: after the turns of `path`, under `settings`.
 
-    `new` asks for a process that was never used: no tool is allowed in it "for this session" yet.
+    `new` asks for a process that was never used: it has read no file, and its shell is in the
+    folder that it was started in.
     """
 
     settings: Settings

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # The versions of the record's tables that `HEAD` and `CHAIN` can read, the current one last.
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
 
 # The settings that a later kernel takes over from the turn it goes on after. What Claude may do is
 # not among them: that comes from the user alone.

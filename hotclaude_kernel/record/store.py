@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # The columns of a turn: those of its node, then the others.
 TURN = NODE.replace(
     "from turn t",
-    """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced,
+    """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced, t.pulled,
            exists (
                select 1 from answer a where a.turn = t.id and not exists (
                    select 1 from answer b
@@ -148,8 +148,8 @@ class Store(Database):
             row = db.execute(f"{TURN} where t.node = ?", (SNIPPET, node)).fetchone()
             if row is None:
                 raise StoreError(f"The turn {node[:12]} is not in the record {self.path}")
-            prompt, settings, frames, deltas, cli, first, total, priced, *rest = row[-11:]
-            replays, elsewhere, at = rest
+            prompt, settings, frames, deltas, cli, first, total, *rest, at = row[-12:]
+            priced, pulled, replays, elsewhere = rest
             images = db.execute(ATTACHMENTS, (at,)).fetchall()
             return Recorded(
                 node=node_of(row, None, row[1]),
@@ -164,6 +164,7 @@ class Store(Database):
                 replays=bool(replays),
                 conditions=conditions_of(db, at),
                 elsewhere=bool(elsewhere),
+                pulled=pulled,
             )
 
     def entries(self, node: str) -> list[bytes]:
@@ -241,7 +242,7 @@ def put(db: sqlite3.Connection, turn: Recorded) -> int:
     parent = None if node.parent is None else row_of(db, node.parent)
     entries, frames, deltas = (_blob(db, d) for d in (turn.entries, turn.frames, turn.deltas))
     db.execute(
-        "insert into turn values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        "insert into turn values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " on conflict (node) do nothing",
         (
             _next_row(db), parent, node.number, node.key, node.id, whole(turn.prompt.text),
@@ -249,7 +250,7 @@ def put(db: sqlite3.Connection, turn: Recorded) -> int:
             turn.pure, whole(turn.answer), node.model, turn.cli, usage.input_tokens,
             usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens,
             usage.context_window, usage.cost_usd, turn.first_text_s, turn.total_s,
-            node.ended, entries, frames, deltas,
+            node.ended, entries, frames, deltas, turn.pulled,
         ),
     )  # fmt: skip
     at = row_of(db, node.id)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..claude.events import Block, Result, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..claude.events import Event
     from ..claude.frames import Frame
@@ -157,9 +157,23 @@ def _without_secrets(server: Frame) -> Frame:
     return server | {name: sorted(server[name] or ()) for name in SECRET & server.keys()}
 
 
-def node_digest(key: str, response: Any) -> str:
-    """Return the node of a turn: the digest of its key and its canonical response."""
-    return digest("node.v1", {"key": key, "response": response})
+def node_digest(key: str, response: Any, pulled: str = "") -> str:
+    """Return the node of a turn: the digest of its key, its canonical response, and its files.
+
+    `pulled` is the digest of the files that the prompt pulled in, see `files_digest`. Without it,
+    two turns that read other files and got the same answer would be one, with one transcript.
+    """
+    files = {"files": pulled} if pulled else {}
+    return digest("node.v1", {"key": key, "response": response, **files})
+
+
+def files_digest(files: Mapping[str, str | None]) -> str:
+    """Return the digest of the files that a prompt pulled in, "" if none of them existed.
+
+    `files` maps paths to the sha256 of their content, `None` if there was no such file.
+    """
+    found = {path: sha256 for path, sha256 in files.items() if sha256 is not None}
+    return digest("files.v1", found) if found else ""
 
 
 def canonical_response(events: Iterable[Event]) -> list[Any]:

@@ -316,9 +316,11 @@ class Branches:
         raise UsageError(f"There is no turn {where}", hint=self._known())
 
     def _known(self) -> str:
-        turns = f"the turns 1 to {self.end.number}, " if self.end else ""
+        last = self.end.number if self.end else 0
+        turns = f"the turns 1 to {last}, " if last > 1 else "turn 1, " * last
         marks = f"; checkpoints: {', '.join(self.checkpoints)}" if self.checkpoints else ""
-        return f"There are {turns}start, and the branches {', '.join(self.branches)}{marks}."
+        branches = "branch" if len(self.branches) == 1 else "branches"
+        return f"There are {turns}start, and the {branches} {', '.join(self.branches)}{marks}."
 
 
 def span(turns: Sequence[Node]) -> str:

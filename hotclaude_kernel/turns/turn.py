@@ -186,8 +186,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     are not on this machine. `cli` is the version of claude. `priced` says whether the user paid the
     list price. `replays` says whether this turn is replayed for its key: of several answers to one
     question, one is. `first_text_s` and `total_s` are seconds of the live turn. `conditions` are
-    those under which it was asked. `elsewhere` says that this machine has no transcript of it: it
-    comes from a cassette.
+    those under which it was asked; `pulled` is the digest of their files, a part of the node.
+    `elsewhere` says that this machine has no transcript of the turn: it comes from a cassette.
     """
 
     node: Node
@@ -203,6 +203,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     replays: bool = True
     conditions: Conditions = NONE
     elsewhere: bool = False
+    pulled: str = ""
 
     @property
     def events(self) -> list[Event]:
@@ -242,7 +243,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
         if self.derived_key != self.node.key:
             return "its key does not follow from what was asked"
         try:
-            node = identity.node_digest(self.node.key, identity.canonical_response(self.events))
+            response = identity.canonical_response(self.events)
+            node = identity.node_digest(self.node.key, response, self.pulled)
             if node != self.node.id:
                 return "its node does not follow from its frames"
             return grammar.fault(lines(self.frames))
@@ -279,8 +281,10 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
 
     `entries` are the lines that the turn added to its transcript, `cli` is the version of claude.
     """
+    pulled = identity.files_digest(turn.conditions.files)
+    response = identity.canonical_response(turn.events)
     node = Node(
-        id=identity.node_digest(turn.key.turn, identity.canonical_response(turn.events)),
+        id=identity.node_digest(turn.key.turn, response, pulled),
         parent=parent,
         number=turn.number,
         prompt=turn.prompt.text[:SNIPPET],
@@ -306,6 +310,7 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
         total_s=turn.total_s,
         priced=turn.priced,
         conditions=turn.conditions,
+        pulled=pulled,
     )
 
 

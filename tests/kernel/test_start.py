@@ -86,8 +86,8 @@ FIRST = {
 #: Loaded at the first tool card, `%` line, question, replay, search or export, and not before.
 LATE = {
     "cells.completion", "cells.magics.settings", "cells.magics.status", "cells.magics.tree",
-    "conversation.misses",
-    "page.cards", "page.sections", "page.treeview",
+    "conversation.misses", "conversation.rules",
+    "page.cards", "page.sections", "page.treeview", "questions.rules",
     "record.cassettes.archive", "record.cassettes.cassette", "record.cassettes.leaks",
     "record.garbage", "record.queries", "record.verify",
 }  # fmt: skip

@@ -426,6 +426,7 @@ class TestRoundTrip:
         with closing(Store()) as store, closing(Store()) as other:
             book = Book(store)
             for turn in turns:
+                turn = turn.copy()  # the drawn one may be tried again
                 after, content = turn.pop("after"), turn.pop("content")
                 before = book.nodes[after] if after < len(book.nodes) else None
                 book.add(turn.pop("text"), *content, after=before, **turn)

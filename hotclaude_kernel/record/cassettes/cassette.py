@@ -140,6 +140,8 @@ def _line(turn: Recorded) -> Line:
     for name, files in (("files", turn.conditions.files), ("after", turn.conditions.after)):
         if portable := _portable_files(files):
             line[name] = portable
+    if turn.pulled:
+        line["pulled"] = turn.pulled
     if not turn.replays:
         line["replays"] = False
     return dict(sorted(line.items()))
@@ -268,6 +270,7 @@ def _turn(line: Line) -> Recorded:
         deltas=_deltas(line.get("deltas", {})),
         priced=_flag(line["priced"]),
         replays=_flag(line.get("replays", True)),
+        pulled=_text(line.get("pulled", "")),
         conditions=Conditions(
             files=_files(line.get("files", {})), after=_files(line.get("after", {}))
         ),

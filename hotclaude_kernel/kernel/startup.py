@@ -70,7 +70,18 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
     flags = resume.resumed_flags(recorded, model=os.environ.get(MODEL_ENV))
     cwd = recorded.get("cwd") or os.getcwd()
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(flags, session_id, cwd=cwd, node=node, file=file)
+    try:
+        return Prespawned(
+            flags,
+            session_id,
+            cwd=cwd,
+            node=node,
+            file=file,
+            parents=resume.private_parents(store),
+        )
+    except BaseException:
+        os.unlink(file)
+        raise
 
 
 def configured(argv: list[str]) -> bool:

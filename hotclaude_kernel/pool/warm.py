@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from .written import Written
+
 if TYPE_CHECKING:
     from ..claude.session import Session
     from ..record.transcripts import Tail
@@ -60,7 +62,7 @@ class Warm(Struct, kw_only=True, eq=False):
     tail: Tail
     held: list[Node]
     token: str
-    file: str = ""
+    written: Written = field(default_factory=Written)
     start_s: float = 0.0
     turns: int = 0
     born: float = field(default_factory=time.monotonic)

@@ -104,8 +104,6 @@ class _Turn:
             return "an answer is not the assistant's"
         if self._unknown(frame.get("parent_tool_use_id")):
             return "it is of a subagent that this turn did not start"
-        if not isinstance(frame.get("thinking_duration_ms", 0), (int, float)):
-            return "the time of its thinking is no number"
         for block in message["content"]:
             kind = block["type"]
             if kind not in SAID | UNSHOWN:
@@ -139,18 +137,12 @@ class _Turn:
 
     def _told(self, frame: Frame) -> str:
         match frame.get("subtype"):
-            case "init":
-                tools = frame.get("tools", [])
-                sound = isinstance(tools, list) and all(isinstance(name, str) for name in tools)
-                texts = (frame.get("model", ""), frame.get("permissionMode", ""))
-                named = all(isinstance(text, str) for text in texts)
-                return "" if sound and named else "its model, mode or tools are none"
+            case "init" | "compact_boundary":
+                return ""
             case "status":
                 return (
                     "" if frame["permissionMode"] in PERMISSION_MODES else "there is no such mode"
                 )
-            case "compact_boundary":
-                return ""
             case "model_fallback" | "informational" | "permission_denied":
                 return _notice(frame, "content", "message", "tool_name")
             case "task_notification":

@@ -160,8 +160,7 @@ def test_the_tape_records_nothing_else_of_what_comes() -> None:
     mixed = returned(result(), text("[Request interrupted by user for tool use]"))
     late = notice("task_notification", summary="later")
     for frame in (INIT, other, said(use()), mixed, own, late, said(text("late"))):
-        assert parse(frame) or frame is INIT
-        tape(frame)
+        tape(frame, parse(frame))
     assert lines(tape.frames) == [kept(f) for f in (INIT, said(use()), returned(result()), own)]
     assert grammar.fault(lines(tape.frames)) == ""
 

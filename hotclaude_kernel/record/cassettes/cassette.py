@@ -20,6 +20,7 @@ from msgspec.structs import asdict, replace
 
 from ...claude.events import Usage
 from ...claude.frames import dumps
+from ...claude.parsing import parse
 from ...errors import StoreError, StoreTooNew
 from ...turns import identity
 from ...turns.conditions import Conditions
@@ -282,6 +283,10 @@ def _frame(number: int, given: Frame) -> Frame:
     """Return the recorded fields of a frame. Raises `ValueError` if no recording holds such."""
     if (frame := kept(given)) is None:
         raise ValueError(f"frame {number}: no recording holds a frame of its type")
+    try:
+        parse(frame)
+    except UNREADABLE as error:
+        raise ValueError(f"frame {number}: it can't be read ({error})") from error
     return frame
 
 

@@ -205,8 +205,8 @@ class Cells:
         turn = next(turns, None)
         if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
-        now = self.conversation.position.asked(prompt).key
-        if turn.key.settings != now.settings:
+        now = self.conversation.position.askings(prompt)
+        if turn.key.settings not in [asking.key.settings for asking in now]:
             return None  # it was another question
         on_path = any(node.id == turn.node for node in self.conversation.branches.path)
         return turn if on_path else None

@@ -66,13 +66,15 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
         return None  # another kernel runs the conversation: the first cell forks it
     import json
 
-    cwd, *flags = json.loads(settings)
+    recorded = json.loads(settings)
+    flags = resume.resumed_flags(recorded, model=os.environ.get(MODEL_ENV))
+    cwd = recorded.get("cwd") or os.getcwd()
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
     try:
         return Prespawned(
-            tuple(flags),
+            flags,
             session_id,
-            cwd=cwd or os.getcwd(),
+            cwd=cwd,
             node=node,
             file=file,
             parents=resume.private_parents(store),

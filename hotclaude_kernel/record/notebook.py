@@ -61,6 +61,7 @@ class Record:
         self.kernel = this_kernel()
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
+        self.told = transcripts.texts  # what a model may be told of a recorded answer
         self._notices: list[str] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
         self._left: dict[str, Recorded] = {}  # turns in journals that other kernels left
@@ -357,25 +358,25 @@ class Record:
     def entries(self, path: list[Node]) -> list[bytes]:
         """Return the transcript of a path, as the entries of each turn.
 
-        If the transcript of a turn is missing, all of it is rebuilt from the recordings, and a
-        notice says so. Raises `StoreError` if a turn is not recorded.
+        Missing ones are rebuilt by `told`; a notice says so. Raises `StoreError` if a turn is gone.
         """
         waiting = self._waiting
         stored = len(path)
         while stored and path[stored - 1].id in waiting:
             stored -= 1
         read = self.store.entries(path[stored - 1].id) if stored else []
+        read = read if len(read) == stored else [b""] * stored
         entries = read + [waiting[node.id].entries for node in path[stored:]]
-        if len(entries) == len(path) and all(entries):
+        if all(entries):
             return entries
         self._notices.append(
             "The transcript of these turns is not on this machine: it was rebuilt from their "
             "recordings, and the prompt cache begins anew"
         )
-        return transcripts.transcript(
-            (node.uuid, turn.prompt, turn.frames)
-            for node, turn in ((node, self.turn(node.id)) for node in path)
-        )
+        return [
+            there or transcripts.rebuilt(node.uuid, self.turn(node.id), self.told, first=not at)
+            for at, (node, there) in enumerate(zip(path, entries, strict=True))
+        ]
 
     @property
     def _waiting(self) -> dict[str, Recorded]:
@@ -384,8 +385,7 @@ class Record:
 
     def turn(self, node: str) -> Recorded:
         """Return a finished turn of any notebook. Raises `StoreError` if it is not recorded."""
-        waiting = self._waiting.get(node)
-        return waiting if waiting else self.store.turn(node)
+        return self._waiting.get(node) or self.store.turn(node)
 
     def recorded(self, node: str, cell_id: str | None) -> Recorded:
         """Return a finished turn with this notebook's node, of the cell that shows it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -245,3 +246,11 @@ class TestMigration:
         new = head_of(notebook, str(path))
         assert old is not None
         assert old == new
+
+    def test_none_resumes_without_a_turn_whose_transcript_is_not_here(self, tmp_path: Path) -> None:
+        path = manners.rebuild(tmp_path)
+        notebook = str(tmp_path / "notebooks" / "tree.ipynb")
+        with closing(Store(str(path))) as store, store.write() as db:
+            db.execute("insert into blob values ('none', 0, ?)", (zlib.compress(b""),))
+            db.execute("update turn set entries = 'none' where parent is null")
+        assert head_of(notebook, str(path)) is None

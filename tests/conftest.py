@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # check IRIs, which no notebook has.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
+# Before any test module is imported: a property takes its settings when it is defined.
+load_profile()
+
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -46,7 +49,6 @@ def pytest_configure(config: pytest.Config) -> None:
     base = os.environ.get("ANTHROPIC_BASE_URL")
     if base and urlsplit(base).hostname not in LOOPBACK:
         raise pytest.UsageError("ANTHROPIC_BASE_URL is not on loopback; unset it to run tests")
-    load_profile()
     connections.watch()
 
 

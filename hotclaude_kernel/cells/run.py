@@ -107,7 +107,7 @@ class Cells:
             self._say_notices(page)
 
     async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Outcome:
-        lines, text = split(cell.code)
+        lines, text = split(whole(cell.code))
         if cell.stdin and cell.id is None:
             refuse_leaving(text)
         # The conversation must be this notebook's before a `%` line moves its position.
@@ -207,8 +207,8 @@ class Cells:
         turn = next(turns, None)
         if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
-        now = self.conversation.position.asked(prompt).key
-        if turn.key.settings != now.settings:
+        now = self.conversation.position.askings(prompt)
+        if turn.key.settings not in [asking.key.settings for asking in now]:
             return None  # it was another question
         on_path = any(node.id == turn.node for node in self.conversation.branches.path)
         return turn if on_path else None
@@ -242,11 +242,14 @@ class Cells:
         one_at_a_time = asyncio.Lock()
 
         async def permit(request: PermissionRequest) -> tuple[Frame, str]:
-            async with one_at_a_time:
+            rules = self.conversation.position.rules
+            async with one_at_a_time:  # the answer to another question may have made a rule
+                if allowed := decide.by_rule(request, rules):
+                    return allowed
                 if asker is not None:
                     page.asking(request.tool_use_id)
                 card = page.card(request.tool_use_id)
-                return await decide.decide(request, asker, card)
+                return await decide.decide(request, asker, card, rules)
 
         self.conversation.permit = permit
 

@@ -91,14 +91,20 @@ def _diff(old: str, new: str) -> list[str]:
 
 
 def _earlier(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, list[str]]:
-    """Find the first earlier prompt that differs from the recording: in words, and as a diff."""
+    """Tell where the way to a prompt parts from the recording's: in words, and as a diff."""
     at = next(_parting(mine, theirs), None)
     if at is None:
         return "an earlier turn was answered otherwise than when it was recorded", []
-    was = theirs[at] if at < len(theirs) else "(none)"
+    if at == len(theirs):
+        why = f"it was recorded {_after(theirs)}, and is asked {_after(mine)}"
+        return why, _diff("", mine[at])
     now = mine[at] if at < len(mine) else "(none)"
     why = f"an earlier cell changed: turn {at + 1} is another one than when it was recorded"
-    return why, _diff(was, now)
+    return why, _diff(theirs[at], now)
+
+
+def _after(path: Sequence[str]) -> str:
+    return f"after turn {len(path)}" if path else "as the first turn"
 
 
 def _parting(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[int]:

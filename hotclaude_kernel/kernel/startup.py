@@ -43,7 +43,7 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     flags = (*(("--model", model) if model else ()), *DEFAULT_FLAGS)
     try:
         return _prespawn_resumed(session_id) or Prespawned(flags, session_id, cwd=os.getcwd())
-    except (ClaudeNotFound, OSError):
+    except (ClaudeNotFound, OSError, ValueError):
         return None
 
 
@@ -66,9 +66,22 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
         return None  # another kernel runs the conversation: the first cell forks it
     import json
 
-    cwd, *flags = json.loads(settings)
+    recorded = json.loads(settings)
+    flags = resume.resumed_flags(recorded, model=os.environ.get(MODEL_ENV))
+    cwd = recorded.get("cwd") or os.getcwd()
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), node=node, file=file)
+    try:
+        return Prespawned(
+            flags,
+            session_id,
+            cwd=cwd,
+            node=node,
+            file=file,
+            parents=resume.private_parents(store),
+        )
+    except BaseException:
+        os.unlink(file)
+        raise
 
 
 def configured(argv: list[str]) -> bool:

@@ -201,6 +201,10 @@ def _after_tool(result: ToolResult) -> str:
     return f"`{result.name}` {outcome}:\n\n{fence}text\n{shown}\n{fence}\n\n"
 
 
+def _greet(request: Request, match: re.Match[str]) -> Reply:
+    return Reply(_paced("Hello from a small script on this machine."))
+
+
 def _think(request: Request, match: re.Match[str]) -> Reply:
     thoughts = "Six times seven is seven more than five times seven, which is 35. So it is 42."
     return Reply(Thinking(thoughts), _paced("It is **42**."))
@@ -254,4 +258,5 @@ RULES: Final[tuple[tuple[re.Pattern[str], Rule], ...]] = (
     (_pattern(r"\b(?:list|show)\b.*\bfiles\b|\btool\b"), _list_files),
     (_pattern(r"\bwhat can you do\b|\bwhat you can do\b|\bmarkdown\b"), _show),
     (_pattern(r"\bthink\b"), _think),
+    (_pattern(r"\bsay hello\b"), _greet),
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from .written import Written
+
 if TYPE_CHECKING:
     from ..claude.session import Session
     from ..record.transcripts import Tail
@@ -32,7 +34,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Place(Struct, frozen=True):
     """Where a process is wanted: after the turns of `path`, under `settings`.
 
-    `new` asks for a process that was never used: no tool is allowed in it "for this session" yet.
+    `new` asks for a process that was never used: it has read no file, and its shell is in the
+    folder that it was started in.
     """
 
     settings: Settings
@@ -59,7 +62,7 @@ class Warm(Struct, kw_only=True, eq=False):
     tail: Tail
     held: list[Node]
     token: str
-    file: str = ""
+    written: Written = field(default_factory=Written)
     start_s: float = 0.0
     turns: int = 0
     born: float = field(default_factory=time.monotonic)

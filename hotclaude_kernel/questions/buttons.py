@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..claude.session import PermissionRequest
+    from .rules import Rule
 
 # Shown by front ends without widgets, in place of the question.
 WAITING = (
     "Waiting for your decision. This front end needs ipywidgets to ask for it; "
     "an interrupt withdraws the question."
 )
+LABEL_CHARACTERS = 100
 WIDE = {"width": "auto", "max_width": "40em"}
 
 
@@ -46,16 +48,20 @@ class ButtonAsker:
         self._hide = hide
         self._enter = enter
 
-    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
+    async def permission(
+        self, request: PermissionRequest, about: str, rule: Rule | None
+    ) -> Verdict:
         """Ask whether a tool may be used; `about` is the call as safe HTML."""
         form = self._form()
         reason = form.text("why not, for Claude (optional)")
-        once = form.button("Allow once", "success", lambda: Verdict(allow=True))
-        session = form.button("Allow for this session", "", lambda: Verdict(allow=True, lasts=True))
+        buttons = [form.button("Allow once", "success", lambda: Verdict(allow=True))]
+        if rule:
+            label = f"Allow {rule.text} for this session"
+            buttons.append(form.button(label, "", lambda: Verdict(allow=True, lasts=True)))
         deny = form.button("Deny", "danger", lambda: Verdict(allow=False, reason=reason.value))
         reason.on_submit(lambda _: form.settle(Verdict(allow=False, reason=reason.value)))
         title = f"<b>Claude wants to use {escape(visible(request.tool_name))}</b>"
-        row = form.row(once, session, deny)
+        row = form.row(*buttons, deny)
         verdict: Verdict = await self._ask(form, [form.html(title + about), row, reason])
         return verdict
 
@@ -136,10 +142,10 @@ class Form:
 
     def button(self, label: str, style: str, answer: Callable[[], Any], tip: str = "") -> Any:
         """Return a button that settles the question with `answer()`."""
-        layout = {"width": "auto"}
+        layout = {"width": "auto", "flex": "none"}  # not narrower than its label
         button = self._keep(
             self._kit.Button(
-                description=visible(label)[:80],
+                description=visible(label)[:LABEL_CHARACTERS],
                 button_style=style,
                 tooltip=visible(tip),
                 layout=layout,

@@ -3,8 +3,8 @@
 `decide` turns a permission request of the process into a question, and the user's verdict into
 the answer to that request. An `Asker` asks: by widgets in a notebook (`buttons`), on the cell's
 standard input in a console (`stdin`). If nobody can be asked, the request is denied and the output
-says so. A decision holds for one use or for the session; it is never written to the project's
-settings.
+says so. A decision holds for one use, or a rule is made of it for the session (`rules`); nothing is
+ever written to the project's settings.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
     from ..page.cards import Card
+    from .rules import Rule
 
 NOBODY = "Nobody can be asked in this notebook run."
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """The user's decision; with `lasts` it holds for the rest of the session."""
+    """The user's decision; with `lasts` the rule that was offered holds for the session."""
 
     allow: bool
     lasts: bool = False
@@ -41,11 +42,29 @@ class Choice(Struct, frozen=True, kw_only=True):
     several: bool = False
 
 
+class Rules(Protocol):
+    """The rules of a session."""
+
+    def allowing(self, request: PermissionRequest) -> Rule | None:
+        """Return the rule that allows a call, `None` if none does."""
+
+    def offered(self, request: PermissionRequest) -> Rule | None:
+        """Return the rule that the user may allow in answer to a request, `None` if none."""
+
+    def allow(self, rule: Rule) -> None:
+        """Add a rule that the user allowed."""
+
+
 class Asker(Protocol):
     """A way to ask the user."""
 
-    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
-        """Ask whether a tool may be used; `about` is the call as safe HTML."""
+    async def permission(
+        self, request: PermissionRequest, about: str, rule: Rule | None
+    ) -> Verdict:
+        """Ask whether a tool may be used; `about` is the call as safe HTML.
+
+        `rule` is what the user may allow for the session; without it the answer is for one use.
+        """
 
     async def plan(self, plan: str) -> Verdict:
         """Ask whether a plan, given as safe HTML, is to be carried out."""
@@ -54,12 +73,24 @@ class Asker(Protocol):
         """Ask one of Claude's own questions."""
 
 
+def by_rule(request: PermissionRequest, rules: Rules) -> tuple[Frame, str] | None:
+    """Return what `decide` returns, if a rule of the session allows the call; else `None`."""
+    rule = rules.allowing(request)
+    if rule is None:
+        return None
+    return _allow(request), f"allowed by the rule of this session for {rule.text}"
+
+
 async def decide(
-    request: PermissionRequest, asker: Asker | None, card: Card | None = None
+    request: PermissionRequest,
+    asker: Asker | None,
+    card: Card | None = None,
+    rules: Rules | None = None,
 ) -> tuple[Frame, str]:
     """Return the answer to a permission request, and the decision in words, for its card.
 
-    `card` is the tool use on the page: the text of a plan is in it, and not in the request.
+    `card` is the tool use on the page: the text of a plan is in it, and not in the request. A rule
+    that the user allows is added to `rules`; without them none is offered.
     """
     card = card or card_of(request)
     if asker is None:
@@ -69,8 +100,12 @@ async def decide(
     if request.tool_name == "ExitPlanMode":
         verdict = await asker.plan(markdown.render(str(card.input.get("plan", ""))))
         return _answer(request, verdict), _said(verdict, "approved", "not approved")
-    verdict = await asker.permission(request, _about(request, card))
-    yes = "allowed for this session" if verdict.lasts else "allowed once"
+    rule = rules.offered(request) if rules else None
+    verdict = await asker.permission(request, _about(request, card), rule)
+    yes = "allowed once"
+    if verdict.allow and verdict.lasts and rules and rule:
+        rules.allow(rule)
+        yes = f"allowed for this session: {rule.text}"
     return _answer(request, verdict), _said(verdict, yes, "denied")
 
 
@@ -94,24 +129,16 @@ def _answer(request: PermissionRequest, verdict: Verdict) -> Frame:
     if not verdict.allow:
         because = f": {verdict.reason}" if verdict.reason else "."
         return _deny(f"The user denied this{because}")
-    answer: Frame = {"behavior": "allow", "updatedInput": request.tool_input}
-    if verdict.lasts:
-        answer["updatedPermissions"] = _for_the_session(request)
-    return answer
+    return _allow(request)
+
+
+def _allow(request: PermissionRequest) -> Frame:
+    """Allow this one call: the process itself is given no rule."""
+    return {"behavior": "allow", "updatedInput": request.tool_input}
 
 
 def _deny(message: str) -> Frame:
     return {"behavior": "deny", "message": message}
-
-
-def _for_the_session(request: PermissionRequest) -> list[Frame]:
-    """Return the rules that the process suggests, to be kept in the session only.
-
-    The destination that the process suggests would write them to the project's settings.
-    """
-    rule = {"type": "addRules", "behavior": "allow", "rules": [{"toolName": request.tool_name}]}
-    rules = [s for s in request.suggestions if s.get("type") in ("addRules", "addDirectories")]
-    return [{**suggestion, "destination": "session"} for suggestion in rules or [rule]]
 
 
 def _about(request: PermissionRequest, card: Card) -> str:

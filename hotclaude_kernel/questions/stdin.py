@@ -11,6 +11,7 @@ from .decide import Choice, Verdict
 if TYPE_CHECKING:
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
+    from .rules import Rule
 
 
 POLL_S = 0.03  # between two looks at the stdin socket
@@ -27,15 +28,20 @@ class LineAsker:
         self._parent = parent
         self._ident = ident
 
-    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
+    async def permission(
+        self, request: PermissionRequest, about: str, rule: Rule | None
+    ) -> Verdict:
         """Ask in one line; the call is on the page above."""
         # The page shows the whole call; a line here could show only a part of it.
         name = visible(request.tool_name)
         reasons = [visible(text) for text in (request.blocked_path, request.reason) if text]
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        return await self._verdict(
-            f"Allow {name}, as shown above{why}? [y = once, s = for this session, n, or why not] "
-        )
+        session = f"s = allow {rule.text} for this session, " if rule else ""
+        question = f"Allow {name}, as shown above{why}? [y = once, {session}n, or why not] "
+        verdict = await self._verdict(question)
+        while verdict.lasts and not rule:
+            verdict = await self._verdict(f"It can't be allowed for the session. {question}")
+        return verdict
 
     async def plan(self, plan: str) -> Verdict:
         """Ask in one line; the plan is on the page above."""

@@ -11,13 +11,20 @@ from __future__ import annotations
 import os
 import sys
 
+from ..claude.launch import DEFAULT_FLAGS
+
 TYPE_CHECKING = False  # `typing` is an import too
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
 # The versions of the record's tables that `HEAD` and `CHAIN` can read, the current one last.
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
+
+# The settings that a later kernel takes over from the turn it goes on after. What Claude may do is
+# not among them: that comes from the user alone.
+RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
 
 CHAIN = """
     with recursive up(id, parent, entries, back) as (
@@ -29,7 +36,7 @@ CHAIN = """
 """
 # The end of the notebook's current branch: its next kernel resumes there, unless another holds it.
 HEAD = """
-    select t.node, s.flags, h.kernel
+    select t.node, s.json, h.kernel
     from notebook n
     join branch b on b.notebook = n.id and b.name = n.branch
     join turn t on t.id = b.turn
@@ -52,9 +59,23 @@ def store_path() -> str:
     return os.path.join(folder, "hotclaude", "store.db")
 
 
+def named(path: str) -> str:
+    """Return a path as the record can hold it: bytes that are not UTF-8 become escapes."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def sessions_folder(store: str) -> str:
     """Return the folder of the transcripts that running processes resumed from."""
     return os.path.join(os.path.dirname(store), "sessions")
+
+
+def private_parents(store: str) -> Iterator[str]:
+    """Yield the folders in which private files of a process may be written, the preferred first.
+
+    They are the record's, and a private temporary folder, which is made when it is asked for.
+    """
+    yield sessions_folder(store)
+    yield private_folder()
 
 
 def chain(connection: sqlite3.Connection, node: str) -> list[bytes]:
@@ -70,13 +91,15 @@ def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> 
     It is in `folder`, or in a private temporary folder if that can't be written. `entries` are the
     JSON lines of each turn.
     """
+    from ..claude.files import write_new
+
     text = b"".join(_of_session(entries, session_id))
     name = f"{session_id}.jsonl"
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        return _write_new(os.path.join(folder, name), text)
+        return write_new(os.path.join(folder, name), text)
     except OSError:
-        return _write_new(os.path.join(private_folder(), name), text)
+        return write_new(os.path.join(private_folder(), name), text)
 
 
 def _of_session(entries: Iterable[bytes], session_id: str) -> Iterator[bytes]:
@@ -104,18 +127,6 @@ def _of_session(entries: Iterable[bytes], session_id: str) -> Iterator[bytes]:
         last = names[-1] if names else last
 
 
-def _write_new(path: str, data: bytes) -> str:
-    """Write a file that only this user can read; leave none if it can't be written."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-    except OSError:
-        os.unlink(path)
-        raise
-    return path
-
-
 def private_folder() -> str:
     """Return a temporary folder that only this user can read; a later kernel finds the same one.
 
@@ -138,9 +149,9 @@ def private_folder() -> str:
 def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes]] | None:
     """Return where a notebook goes on, `None` if it is not recorded or the record is unreadable.
 
-    The tuple holds the node of its last turn, that turn's working directory and flags as a JSON
-    list, the kernel that holds the branch (`None` if none does), and the transcript entries.
-    Nothing is written.
+    The tuple holds the node of its last turn, that turn's settings as JSON, the kernel that holds
+    the branch (`None` if none does), and the transcript entries. Nothing is written. Return `None`,
+    too, if this machine has not the entries of each turn: the process would lack those turns.
     """
     if not os.path.exists(store):
         return None
@@ -154,12 +165,37 @@ def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes
     try:
         if connection.execute("pragma user_version").fetchone()[0] not in SCHEMAS:
             return None
-        row = connection.execute(HEAD, (notebook,)).fetchone()
-        return None if row is None else (*row, chain(connection, row[0]))
-    except (sqlite3.Error, zlib.error):
+        row = connection.execute(HEAD, (named(notebook),)).fetchone()
+        entries = chain(connection, row[0]) if row is not None else []
+        return (*row, entries) if entries and all(entries) else None
+    except (sqlite3.Error, zlib.error, ValueError):  # of a damaged file, also text that is none
         return None
     finally:
         connection.close()
+
+
+def resumed_flags(recorded: Mapping[str, Any], *, model: str | None = None) -> tuple[str, ...]:
+    """Return the flags of a process that goes on after a turn that was asked under these settings.
+
+    They are those of default settings with the turn's own for `RESUMED`, and `model` if given. The
+    mode, the rules and the servers that the turn was asked under are left out. The result equals
+    `Settings.argv()`, as a test checks.
+    """
+    kept = {name: recorded.get(name) for name in RESUMED} | ({"model": model} if model else {})
+
+    def flag(name: str, value: Any) -> list[str]:
+        return [] if value is None else [name, str(value)]
+
+    tools = kept["tools"]
+    return (
+        *flag("--model", kept["model"]),
+        *flag("--effort", kept["effort"]),
+        *DEFAULT_FLAGS[:2],  # the permission mode
+        *flag("--system-prompt", kept["system"]),
+        *flag("--append-system-prompt", kept["append_system"]),
+        *flag("--tools", None if tools is None else ",".join(tools)),
+        *DEFAULT_FLAGS[2:],
+    )
 
 
 def _quoted(path: str) -> str:

@@ -140,4 +140,8 @@ create table claim(
     est_usd real not null, expires real not null, primary key (run, key)
 );
 """
-MIGRATIONS = (M001, M002)
+# `pulled`: the digest of the files that the prompt pulled in, a part of the node since then.
+M003 = """
+alter table turn add column pulled text not null default '';
+"""
+MIGRATIONS = (M001, M002, M003)

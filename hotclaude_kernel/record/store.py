@@ -18,7 +18,7 @@ from msgspec import Struct
 from ..claude.frames import whole
 from ..claude.processes import runs
 from ..errors import StoreError
-from ..turns.identity import settings_json, settings_name
+from ..turns.identity import sealed, settings_json, settings_name
 from ..turns.prompt import Attachment, Prompt
 from ..turns.settings import Settings
 from ..turns.tree import SNIPPET, Node
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 # The columns of a turn: those of its node, then the others.
 TURN = NODE.replace(
     "from turn t",
-    """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced,
+    """, t.prompt, s.json, f.data, d.data, t.cli, t.first_text_s, t.total_s, t.priced, t.pulled,
            exists (
                select 1 from answer a where a.turn = t.id and not exists (
                    select 1 from answer b
                    where b.key = a.key and b.notebook = a.notebook and b.at > a.at
                )
-           ), t.id
+           ), (select size from blob where digest = t.entries) = 0, t.id
     from turn t join settings s on s.digest = t.settings
     join blob f on f.digest = t.frames join blob d on d.digest = t.deltas""",
 )
@@ -77,6 +77,10 @@ SETTINGS = """
     select digest, json from settings where digest in (
         select t.settings from member m join turn t on t.id = m.turn where m.notebook = ?
     )
+"""
+# The settings whose MCP servers are JSON, and no path and no digest.
+UNSEALED = """
+    select digest, json from settings where ltrim(json_extract(json, '$.mcp_config')) like '{%'
 """
 
 
@@ -148,7 +152,8 @@ class Store(Database):
             row = db.execute(f"{TURN} where t.node = ?", (SNIPPET, node)).fetchone()
             if row is None:
                 raise StoreError(f"The turn {node[:12]} is not in the record {self.path}")
-            prompt, settings, frames, deltas, cli, first, total, priced, replays, at = row[-10:]
+            prompt, settings, frames, deltas, cli, first, total, *rest, at = row[-12:]
+            priced, pulled, replays, elsewhere = rest
             images = db.execute(ATTACHMENTS, (at,)).fetchall()
             return Recorded(
                 node=node_of(row, None, row[1]),
@@ -162,6 +167,8 @@ class Store(Database):
                 priced=bool(priced),
                 replays=bool(replays),
                 conditions=conditions_of(db, at),
+                elsewhere=bool(elsewhere),
+                pulled=pulled,
             )
 
     def entries(self, node: str) -> list[bytes]:
@@ -203,6 +210,27 @@ class Store(Database):
         with self.read() as db:
             return {name: _settings_of(asked) for name, asked in db.execute(SETTINGS, (notebook,))}
 
+    def unsealed(self) -> bool:
+        """Return whether settings of an older version hold MCP servers and their secrets."""
+        with self.read() as db:
+            (found,) = db.execute(f"select exists ({UNSEALED})").fetchone()
+        return bool(found)
+
+    def seal(self) -> None:
+        """Put digests in place of the MCP servers that older versions recorded; see `sealed`.
+
+        The old bytes are overwritten in the file.
+        """
+        with self.lend() as db:
+            db.execute("pragma secure_delete = on")
+        with self.write() as db:
+            for name, text in db.execute(UNSEALED).fetchall():
+                settings = sealed(_settings_of(text))
+                row = (settings_json(settings), _flags(settings), name)
+                db.execute("update settings set json = ?, flags = ? where digest = ?", row)
+        with self.lend() as db:
+            db.execute("pragma wal_checkpoint(truncate)")
+
     # --- processes -------------------------------------------------------------------------------
 
     def note_process(self, process: Process) -> None:
@@ -239,7 +267,7 @@ def put(db: sqlite3.Connection, turn: Recorded) -> int:
     parent = None if node.parent is None else row_of(db, node.parent)
     entries, frames, deltas = (_blob(db, d) for d in (turn.entries, turn.frames, turn.deltas))
     db.execute(
-        "insert into turn values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        "insert into turn values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " on conflict (node) do nothing",
         (
             _next_row(db), parent, node.number, node.key, node.id, whole(turn.prompt.text),
@@ -247,7 +275,7 @@ def put(db: sqlite3.Connection, turn: Recorded) -> int:
             turn.pure, whole(turn.answer), node.model, turn.cli, usage.input_tokens,
             usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens,
             usage.context_window, usage.cost_usd, turn.first_text_s, turn.total_s,
-            node.ended, entries, frames, deltas,
+            node.ended, entries, frames, deltas, turn.pulled,
         ),
     )  # fmt: skip
     at = row_of(db, node.id)
@@ -278,9 +306,18 @@ def _attach(db: sqlite3.Connection, turn: int, attachments: Sequence[Attachment]
 
 def _settings(db: sqlite3.Connection, settings: Settings) -> str:
     name = settings_name(settings)
-    row = (name, settings_json(settings), json.dumps([settings.cwd, *settings.argv()]))
+    row = (name, settings_json(settings), _flags(settings))
     db.execute("insert into settings values (?, ?, ?) on conflict do nothing", row)
     return name
+
+
+def _flags(settings: Settings) -> str:
+    """Return what the next kernel's first process is started with, as JSON: folder, then flags.
+
+    MCP servers are not among them: they come from the configuration of each kernel.
+    """
+    flags = settings.changed(mcp_config=None).argv()
+    return json.dumps([settings.cwd, *flags])
 
 
 def _attachment(row: Sequence[Any]) -> Attachment:

@@ -11,11 +11,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..claude.events import Block, Delta, MessageStarted, Result
 from ..claude.frames import DECIDED, dumps, loads
 from ..claude.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..claude.events import Decided, Event
     from ..claude.frames import Frame
@@ -87,31 +88,50 @@ def _only(value: Mapping[str, Any], allowed: Kept) -> Frame:
 
 
 class Tape:
-    """The recorder of one turn: it is called with each frame, and keeps the recorded part."""
+    """The recorder of one turn: it is called with each frame and the events that are in it.
 
-    def __init__(self) -> None:
+    It keeps the recorded part of the frame. Whatever it reads itself, it reads from the events:
+    their types were checked.
+
+
+    `uuid` is the prompt's. With the result that is of this prompt the recording ends.
+    """
+
+    def __init__(self, uuid: str = "") -> None:
+        self._uuid = uuid
+        self._ended = False
         self._frames: list[Frame] = []
         self._track: list[tuple[int, int]] = []  # of the text block that is streaming
         self._tracks: dict[int, list[tuple[int, int]]] = {}
         self._began = time.monotonic()
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: Frame, events: Sequence[Event]) -> None:
         """Record one frame."""
-        if frame.get("type") == "stream_event":
-            self._hear(frame["event"])
-        elif (recorded := kept(frame)) is not None:
-            if self._track and frame.get("type") == "assistant" and _is_text(frame):
-                self._tracks[len(self._frames)] = self._track
-                self._track = []
+        results = [event for event in events if isinstance(event, Result)]
+        if self._ended or not all(map(self._ours, results)):
+            return
+        self._ended = bool(results)
+        for event in events:
+            self._hear(event)
+        if frame.get("type") == "user":
+            frame = _results(frame)
+        if (recorded := kept(frame)) is not None:
             self._frames.append(recorded)
 
-    def _hear(self, event: Frame) -> None:
-        if event["type"] == "message_start":
-            self._track = []  # a retried message streams its text from the start
-        delta = event.get("delta") or {}
-        if delta.get("type") == "text_delta":
-            spent = time.monotonic() - self._began
-            self._track.append((round(spent * 1000), len(delta["text"])))
+    def _ours(self, result: Result) -> bool:
+        """Whether a result ends this turn, and not a queued one before it."""
+        return not self._uuid or self._uuid in (result.user_uuids or (self._uuid,))
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case MessageStarted():
+                self._track = []  # a retried message streams its text from the start
+            case Delta(kind="text"):
+                spent = time.monotonic() - self._began
+                self._track.append((round(spent * 1000), len(event.text)))
+            case Block(kind="text") if self._track:
+                self._tracks[len(self._frames)] = self._track
+                self._track = []
 
     def decided(self, decided: Decided) -> None:
         """Record a decision of the user; the process sends no frame for it."""
@@ -132,8 +152,11 @@ class Tape:
         return json.dumps(self._tracks, separators=(",", ":")).encode() if self._tracks else b""
 
 
-def _is_text(frame: Frame) -> bool:
-    return any(block.get("type") == "text" for block in frame["message"]["content"])
+def _results(frame: Frame) -> Frame:
+    """Return a user's frame with the results of tools alone: nothing else of it is shown."""
+    message = frame["message"]
+    content = [block for block in message["content"] if block.get("type") == "tool_result"]
+    return {**frame, "message": {**message, "content": content}}
 
 
 def lines(frames: bytes) -> list[Frame]:

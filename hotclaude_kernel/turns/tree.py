@@ -95,6 +95,12 @@ class Branches:
         """Add turns that were not read with the path; those that are there stay as they are."""
         self.nodes = {node.id: node for node in nodes} | self.nodes
 
+    def forget_unknown(self) -> None:
+        """Forget the branches and checkpoints whose turns are not here."""
+        known = {None, *self.nodes}
+        self.branches = {name: end for name, end in self.branches.items() if end in known}
+        self.checkpoints = {name: end for name, end in self.checkpoints.items() if end in known}
+
     @property
     def head(self) -> Node | None:
         """The turn that the next one follows, `None` before the first turn."""
@@ -316,9 +322,11 @@ class Branches:
         raise UsageError(f"There is no turn {where}", hint=self._known())
 
     def _known(self) -> str:
-        turns = f"the turns 1 to {self.end.number}, " if self.end else ""
+        last = self.end.number if self.end else 0
+        turns = f"the turns 1 to {last}, " if last > 1 else "turn 1, " * last
         marks = f"; checkpoints: {', '.join(self.checkpoints)}" if self.checkpoints else ""
-        return f"There are {turns}start, and the branches {', '.join(self.branches)}{marks}."
+        branches = "branch" if len(self.branches) == 1 else "branches"
+        return f"There are {turns}start, and the {branches} {', '.join(self.branches)}{marks}."
 
 
 def span(turns: Sequence[Node]) -> str:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..claude.events import (
     Block,
+    Decided,
     Delta,
     MessageStarted,
     MessageStopped,
@@ -25,7 +26,7 @@ from .conditions import NONE, Conditions
 from .identity import Key
 from .prompt import Prompt  # noqa: TC001 - a journal is decoded by the types of `Recorded`
 from .settings import Settings
-from .tape import Tape, events
+from .tape import Tape, events, lines
 from .tree import SNIPPET, Node
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     are not on this machine. `cli` is the version of claude. `priced` says whether the user paid the
     list price. `replays` says whether this turn is replayed for its key: of several answers to one
     question, one is. `first_text_s` and `total_s` are seconds of the live turn. `conditions` are
-    those under which it was asked.
+    those under which it was asked; `pulled` is the digest of their files, a part of the node.
+    `elsewhere` says that this machine has no transcript of the turn: it comes from a cassette.
     """
 
     node: Node
@@ -200,11 +202,18 @@ class Recorded(Struct, frozen=True, kw_only=True):
     priced: bool = False
     replays: bool = True
     conditions: Conditions = NONE
+    elsewhere: bool = False
+    pulled: str = ""
 
     @property
     def events(self) -> list[Event]:
         """The events of the turn, in order."""
         return events(self.frames)
+
+    @property
+    def shown(self) -> list[Event]:
+        """The events of the turn as they are shown again."""
+        return list(map(as_recorded, self.events)) if self.elsewhere else self.events
 
     @property
     def answer(self) -> str:
@@ -224,14 +233,23 @@ class Recorded(Struct, frozen=True, kw_only=True):
         )
 
     def fault(self) -> str:
-        """Check the key and the node against the content; return the fault, empty if all fits."""
+        """Check the key, the node and the frames; return the fault, empty if all fits.
+
+        The frames are checked by their grammar, and it is named by its number where one is at
+        fault.
+        """
+        from . import grammar  # imported here because only a check needs it
+
         if self.derived_key != self.node.key:
             return "its key does not follow from what was asked"
         try:
-            node = identity.node_digest(self.node.key, identity.canonical_response(self.events))
+            response = identity.canonical_response(self.events)
+            node = identity.node_digest(self.node.key, response, self.pulled)
+            if node != self.node.id:
+                return "its node does not follow from its frames"
+            return grammar.fault(lines(self.frames))
         except UNREADABLE as error:
             return f"its frames can't be read ({type(error).__name__})"
-        return "" if node == self.node.id else "its node does not follow from its frames"
 
     def about(self, settings_key: str) -> Frame:
         """Return the metadata that identify the turn in a saved notebook.
@@ -263,8 +281,10 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
 
     `entries` are the lines that the turn added to its transcript, `cli` is the version of claude.
     """
+    pulled = identity.files_digest(turn.conditions.files)
+    response = identity.canonical_response(turn.events)
     node = Node(
-        id=identity.node_digest(turn.key.turn, identity.canonical_response(turn.events)),
+        id=identity.node_digest(turn.key.turn, response, pulled),
         parent=parent,
         number=turn.number,
         prompt=turn.prompt.text[:SNIPPET],
@@ -281,7 +301,7 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
     return Recorded(
         node=node,
         prompt=turn.prompt,
-        settings=turn.settings,
+        settings=identity.sealed(turn.settings),
         frames=turn.tape.frames if turn.tape else b"",
         deltas=turn.tape.deltas if turn.tape else b"",
         entries=entries,
@@ -290,7 +310,22 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
         total_s=turn.total_s,
         priced=turn.priced,
         conditions=turn.conditions,
+        pulled=pulled,
     )
+
+
+def as_recorded(event: Event) -> Event:
+    """Return an event of a turn from elsewhere as it is shown.
+
+    Whoever wrote the recording wrote what it says of decisions and notices: they are not the user's
+    own, nor those of this machine's `claude`, and are not shown as such.
+    """
+    match event:
+        case Decided():
+            return replace(event, decision=f"{event.decision}, as recorded")
+        case Notice() if event.kind != "compacted":
+            return replace(event, text=f"Recorded: {event.text}")
+    return event
 
 
 def answer_of(events: Iterable[Event]) -> str:

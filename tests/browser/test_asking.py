@@ -101,18 +101,31 @@ class TestAskingInNotebook7(EverywhereTests):
 class TestAskingInLab(EverywhereTests):
     front = LAB
 
-    def test_allowed_for_the_session_is_asked_once_and_written_nowhere(self, desk: Desk) -> None:
-        names = [f"{desk.notebook}-{n}.txt" for n in range(3)]
-        first, second, third = (Reply(writing(name)) for name in names)
-        desk.answers(first, second, "Both.", third, "The third.")
+    def test_allowed_for_the_session_is_asked_once_and_written_nowhere(
+        self, desk: Desk, shots: Path
+    ) -> None:
+        name = "allowed-for-this-session.txt"
+        first, second, third = (Reply(writing(name, f"{n}\n")) for n in range(3))
+        other = "allowed-for-this-session-not.txt"
+        desk.answers(first, second, "Both.", third, "The third.", Reply(writing(other)), "Not so.")
         sheet = desk.open()
-        at = sheet.ask_permission("Write two")
-        sheet.press(at, "Allow for this session")
+        at = sheet.ask_permission("Write it twice")
+        label = f"Allow changes to `{name}` for this session"
+        button = sheet.question(at).get_by_role("button", name=label, exact=True)
+        assert button.evaluate("it => it.scrollWidth <= it.clientWidth")  # nothing is cut off
+        sheet.shoot(shots, "allow-for-this-session")
+        sheet.press(at, label)
         sheet.wait_done(at)
-        assert "allowed for this session, done" in sheet.text(at)
+        assert f"allowed for this session: changes to `{name}`, done" in sheet.text(at)
+        by_rule = f"allowed by the rule of this session for changes to `{name}`, done"
+        assert by_rule in sheet.text(at)
         assert "Both." in sheet.text(at)
-        assert "The third." in sheet.run("One more")
-        assert all(made(desk, name).exists() for name in names)
+        assert by_rule in sheet.run("Once more")
+        assert made(desk, name).read_text() == "2\n"
+        at = sheet.ask_permission("Write another")
+        sheet.press(at, "Deny")
+        sheet.wait_done(at)
+        assert not made(desk, other).exists()
         assert not made(desk, ".claude").exists()
 
     def test_a_plan_is_discussed_and_approved(self, desk: Desk, shots: Path) -> None:

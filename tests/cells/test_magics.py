@@ -19,6 +19,7 @@ from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.page.words import counted
 from hotclaude_kernel.pool.warm import Limits, Place, Tally
+from hotclaude_kernel.questions.rules import Rule
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
 from hotclaude_kernel.turns.tree import Branches, Node
@@ -53,6 +54,16 @@ class FakeSession:
         return self._use
 
 
+class FakeRules:
+    """Rules of a session that hold wherever the conversation is."""
+
+    def __init__(self) -> None:
+        self.holding: list[Rule] = []
+
+    def revoke(self, rule: Rule | None = None) -> None:
+        self.holding = [held for held in self.holding if rule is not None and held != rule]
+
+
 class FakeConversation:
     """A conversation that notes what is asked of it."""
 
@@ -69,6 +80,7 @@ class FakeConversation:
         self.dead: ProcessDied | None = None
         self.branches = Branches()
         self.mode = "new_episodes"
+        self.position = SimpleNamespace(rules=FakeRules())
         self.prepared: list[Place] = []
         self.pool = SimpleNamespace(
             asleep=False, tally=Tally(), limits=Limits(), prepare=self.prepared.append
@@ -397,9 +409,9 @@ class TestReports:
     @pytest.mark.parametrize(
         ("back", "stands"),
         [
-            (1, "on branch main, after turn 1 of 3; turns 2–3 are ahead: any other turn leaves"),
-            (2, "on branch main, after turn 2 of 3; turn 3 is ahead: any other turn leaves"),
-            (3, "on branch main, after turn 3"),
+            (1, "after turn 1 of 3; turns 2–3 are ahead: any other turn leaves them as a branch"),
+            (2, "after turn 2 of 3; turn 3 is ahead: any other turn leaves it as a branch"),
+            (3, "after turn 3"),
         ],
     )
     async def test_status_and_branches_tell_of_turns_ahead(
@@ -412,7 +424,7 @@ class TestReports:
             tree.grow(Node(id=f"n{number}", parent=parent, number=number, prompt="hi", status="ok"))
         tree.step_back(tree.path[back - 1])
         rows = await self.rows(conversation)
-        assert rows["stands"].replace(" them as a branch", "") == stands
+        assert rows["stands"] == f"on branch main, {stands}"
         here = f"here after turn {back} | 3 " if back < 3 else "here | 3 "
         assert f"| main | branch, {here}" in (await run("%branches", conversation)).report
         left_out = f"{counted(3 - back, 'turn')} ahead, " if back < 3 else ""
@@ -444,6 +456,48 @@ class TestReports:
     @pytest.mark.parametrize("line", ["%help model", "%help %model"])
     async def test_help_on_one_tells_more(self, line: str, conversation: FakeConversation) -> None:
         assert (await run(line, conversation)).report == registry.help_text("model")
+
+
+class TestRules:
+    NPM, GIT = Rule("commands", "npm run"), Rule("command", "a | b")
+
+    @pytest.fixture(autouse=True)
+    def rules(self, conversation: FakeConversation) -> None:
+        conversation.position.rules.holding = [self.NPM, self.GIT]
+
+    async def test_status_lists_them(self, conversation: FakeConversation) -> None:
+        report = (await run("%status", conversation)).report
+        assert "| rules of this session | 1: `npm run *`; 2: `a \\| b` |" in report
+        conversation.position.rules.revoke()
+        report = (await run("%status", conversation)).report
+        assert "| rules of this session | none |" in report
+
+    async def test_one_is_withdrawn(self, conversation: FakeConversation) -> None:
+        answer = await run("%revoke 2", conversation)
+        assert answer.note == "withdrawn: the rule of this session for `a | b`"
+        assert conversation.position.rules.holding == [self.NPM]
+
+    async def test_all_are_withdrawn(self, conversation: FakeConversation) -> None:
+        assert "no rules of this session are left" in (await run("%revoke", conversation)).note
+        assert conversation.position.rules.holding == []
+
+    @pytest.mark.parametrize("number", ["0", "3", "-1", "all", "1 2", "²", "01"])
+    async def test_another_number_is_refused(
+        self, number: str, conversation: FakeConversation
+    ) -> None:
+        with pytest.raises(UsageError) as caught:
+            await run(f"%revoke {number}", conversation)
+        assert caught.value.hint == "There are 1, 2."
+        assert conversation.position.rules.holding == [self.NPM, self.GIT]
+
+    async def test_without_rules_that_is_said(self, conversation: FakeConversation) -> None:
+        conversation.position.rules.holding = []
+        with pytest.raises(UsageError) as caught:
+            await run("%revoke 1", conversation)
+        assert caught.value.hint == "There are no rules of this session."
+
+    def test_their_numbers_are_completed(self, conversation: FakeConversation) -> None:
+        assert registry.values_of("revoke", real(conversation)) == ("1", "2")
 
 
 class TestValues:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hotclaude_kernel.claude.session import PermissionRequest
     from hotclaude_kernel.modelserver.server import ModelServer
     from hotclaude_kernel.page.parts import Data
+    from hotclaude_kernel.questions.decide import Asker
+    from hotclaude_kernel.questions.rules import Rule
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -74,7 +76,9 @@ class Yes:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
+    async def permission(
+        self, request: PermissionRequest, about: str, rule: Rule | None
+    ) -> Verdict:
         self.asked.append(request.tool_name)
         return Verdict(allow=True)
 
@@ -92,7 +96,7 @@ class Host:
         self.conversation = conversation
         self.cells = Cells(conversation, footer=footer)
         self.outputs = Outputs()
-        self.asker: Yes | None = None
+        self.asker: Asker | None = None
 
     async def run(self, code: str, *, id_: str | None = "a", client: str = "page") -> Outcome:
         """Run a cell; `outputs` are those of the cell that was run last."""
@@ -158,7 +162,6 @@ class TestWithoutAProcess:
             await host.run(code)
         assert said in caught.value.message
         assert host.conversation.turns == []
-
 
     async def test_only_a_console_takes_exit_for_a_mistake(self, host: Host) -> None:
         page = NotebookPage(host.outputs)

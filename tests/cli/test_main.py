@@ -59,6 +59,25 @@ class TestDemo:
         assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:1"
         assert env["CLAUDE_CONFIG_DIR"] == "/nowhere/config"
 
+    def test_its_jupyterlab_asks_no_other_machine(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[list[str]] = []
+
+        def jupyterlab(arguments: list[str], env: dict[str, str]) -> int:
+            opened.append(arguments)
+            return 0
+
+        monkeypatch.setattr(lab, "_jupyterlab", jupyterlab)
+        monkeypatch.setenv("HOTCLAUDE_CLI", sys.executable)  # any program will do
+        assert main.main(["demo", "--folder", str(tmp_path)]) == 0
+        assert {
+            "--LabApp.news_url=None",
+            f"--LabApp.check_for_updates_class={lab.NO_UPDATES}",
+            "--LabApp.extension_manager=readonly",
+        } <= {*opened[0]}
+        assert opened[0][0] == str(tmp_path / lab.EXAMPLE)
+
     def test_the_example_is_a_notebook_of_this_kernel(self) -> None:
         nb = nbformat.read(lab.example_path(), as_version=4)
         nbformat.validate(nb)

@@ -9,6 +9,8 @@ import pytest
 from hotclaude_kernel.errors import ReplayMiss
 from hotclaude_kernel.modelserver.replies import Reply, Text, ToolUse
 from hotclaude_kernel.modelserver.script import Script
+from hotclaude_kernel.record.cassettes import cassette
+from hotclaude_kernel.record.verify import store_faults
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import Settings
 
@@ -65,6 +67,29 @@ async def test_a_changed_file_is_asked_about_again_and_named_and_its_old_text_re
     with pytest.raises(ReplayMiss, match=r"notes\.txt has changed since"):
         await book.ask("a", SUMMARY)
     assert len(server.requests) == 2
+
+
+async def test_the_same_answer_to_a_changed_file_is_another_turn(
+    book: Notes, server: ModelServer, home: Path
+) -> None:
+    server.model = Script(["Read.", "of the old", "Read.", "of the new", "on"])
+    notes = home / "work" / "notes.txt"
+    for text in ("old", "new"):
+        notes.write_text(f"{text} text")
+        await book.restart()
+        await book.ask("a", SUMMARY)
+        # What was said of the old file is no answer about the new one.
+        assert (await book.ask("b", "What does it say?")).text == f"of the {text}"
+    await book.restart()
+    await book.ask("c", "go on")
+    sent = server.requests[-1].body.decode()
+    assert "new text" in sent
+    assert "old text" not in sent
+    # What names a turn follows from the record, and from a cassette.
+    record = book.conversation.record
+    assert not list(store_faults(record.store))
+    nodes = [node.id for node in record.branches.path]
+    assert [turn.node.id for turn in cassette.read(cassette.write(record.store, nodes))] == nodes
 
 
 @pytest.mark.long

@@ -288,6 +288,16 @@ class TestMisses:
         assert "-prompt a" in caught.value.details
         assert "+edited a" in caught.value.details
 
+    async def test_a_prompt_that_was_recorded_earlier_is_not_called_a_change(
+        self, book: Replayer
+    ) -> None:
+        await book.run_all("a", "b")
+        book.conversation.mode = "none"
+        why = "it was recorded as the first turn, and is asked after turn 2"
+        with pytest.raises(ReplayMiss, match=why) as caught:
+            await book.run("c", "prompt a")
+        assert "+prompt a" in caught.value.details
+
     async def test_what_was_never_asked_is_said_so(self, book: Replayer) -> None:
         book.conversation.mode = "none"
         with pytest.raises(ReplayMiss, match="nothing like it"):

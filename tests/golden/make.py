@@ -147,7 +147,7 @@ TOOLS: list[tuple[str, list[Any], list[tuple[str, Any]]]] = [
     (
         "Write hello.py, then make it more polite.",
         [says("I write it.", WRITE), says("Now the greeting.", EDIT), says("It is polite now.")],
-        [("Allow once", None), ("Allow for this session", None)],
+        [("Allow once", None), ("Allow changes to `hello.py` for this session", None)],
     ),
     (
         "Look at what the web says.",

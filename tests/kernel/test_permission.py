@@ -127,15 +127,29 @@ class TestPermissionByButtons:
         assert not (home / "work" / "made.txt").exists()
 
     @pytest.mark.long
-    def test_allow_for_the_session_asks_no_more_and_writes_no_settings(
+    def test_allow_for_the_session_asks_no_more_until_it_is_revoked(
         self, notebook: Notebook, server: ModelServer, home: Path
     ) -> None:
-        second = ToolUse("Write", {"file_path": "second.txt", "content": "two"})
-        server.model = Script([Reply(self.USE), Reply(second)], default="went on")
-        cell = self.press(notebook, notebook.send("write it"), "Allow for this session")
-        assert "allowed for this session" in cell.markdown
-        assert (home / "work" / "second.txt").exists()
-        assert not list((home / "work").glob(".claude/*"))
+        made, settings = home / "work" / "made.txt", home / "work" / ".claude"
+        two, three = (
+            Reply(ToolUse("Write", {"file_path": "made.txt", "content": text}))
+            for text in ("two", "three")
+        )
+        server.model = Script([Reply(self.USE), two, "went on", three], default="went on")
+        label = "Allow changes to `made.txt` for this session"
+        cell = self.press(notebook, notebook.send("write it"), label)
+        assert "allowed for this session: changes to" in cell.markdown
+        assert "allowed by the rule of this session for changes to" in cell.markdown
+        assert made.read_text() == "two"
+        [status] = notebook.run("%status").contents("display_data")
+        assert "1: changes to `made.txt`" in status["data"]["text/markdown"]
+        completion = notebook.reply(notebook.client.complete("%revoke "))
+        assert completion.content["matches"] == ["1"]
+        notebook.run("%revoke 1")
+        cell = self.press(notebook, notebook.send("write more"), "Deny")
+        assert "denied" in cell.markdown
+        assert made.read_text() == "two"
+        assert not settings.exists()
 
     @pytest.mark.long
     def test_a_reloaded_page_finds_the_question_again(

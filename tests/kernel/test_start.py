@@ -62,13 +62,15 @@ signal.signal(signal.SIGUSR1, tell)
 
 #: Of ours, what a kernel that is ready has loaded beyond what it has before the spawn.
 LOADED = {
-    "claude.events", "claude.frames", "claude.parsing", "claude.session", "claude.transport",
+    "claude.events", "claude.files", "claude.frames", "claude.parsing", "claude.session",
+    "claude.shapes",
+    "claude.transport",
     "conversation", "conversation.conversation", "conversation.live", "conversation.lookup",
     "conversation.modes",
     "conversation.position", "conversation.settings", "conversation.stall",
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
-    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm",
+    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm", "pool.written",
     "record.answers", "record.claim", "record.database", "record.notebook", "record.notebooks",
     "record.schema", "record.store", "record.transcripts", "record.writing",
     "record.writing.changes", "record.writing.jobs", "record.writing.journal",
@@ -79,15 +81,15 @@ LOADED = {
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
 FIRST = {
-    "claude", "claude.launch", "claude.processes", "errors", "kernel", "kernel.startup", "record",
-    "record.resume",
+    "claude", "claude.arguments", "claude.launch", "claude.processes", "errors", "kernel",
+    "kernel.startup", "record", "record.resume",
 }  # fmt: skip
 
 #: Loaded at the first tool card, `%` line, question, replay, search or export, and not before.
 LATE = {
     "cells.completion", "cells.magics.settings", "cells.magics.status", "cells.magics.tree",
-    "conversation.misses",
-    "page.cards", "page.sections", "page.treeview",
+    "conversation.misses", "conversation.rules",
+    "page.cards", "page.sections", "page.treeview", "questions.rules",
     "record.cassettes.archive", "record.cassettes.cassette", "record.cassettes.leaks",
     "record.garbage", "record.queries", "record.verify",
 }  # fmt: skip

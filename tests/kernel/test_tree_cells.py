@@ -356,9 +356,11 @@ class TestAsking:
         cell = desk.run("%budget turn 50k tokens")
         limits = [line.split(" | ")[2].strip(" |") for line in cell.markdown.splitlines()[2:]]
         assert limits == ["$2.0000", "2,000,000 tokens", "$0.1000", "50,000 tokens"]
-        desk.run("%budget turn none")
+        rows = [line.split(" | ")[0].strip(" |") for line in cell.markdown.splitlines()[2:]]
+        assert len({*rows}) == 4
+        desk.run("%budget turn default")
         assert desk.run("%budget").markdown.count("none") == 2
-        assert desk.run("%budget none").markdown.count("none") == 4
+        assert desk.run("%budget default").markdown.count("none") == 4
 
     def used(self, desk: Desk) -> int:
         found = re.search(r"([\d,]+) tokens", desk.run("%budget").markdown)

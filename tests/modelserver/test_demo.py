@@ -165,6 +165,10 @@ class TestDemo:
     def test_long_answers(self, prompt: str, words: int) -> None:
         assert len(said(demo_model(request("hi", "x", prompt))).split()) == words
 
+    def test_a_greeting_is_one_line(self) -> None:
+        reply = said(demo_model(request("hi", "x", "Say hello in one line.")))
+        assert (reply.startswith("Hello"), "\n" in reply) == (True, False)
+
     def test_anything_else_is_echoed_shortened_with_a_menu(self) -> None:
         reply = said(demo_model(request("hi", "x", "why? " * 100)))
         assert "small script" in reply

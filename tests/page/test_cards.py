@@ -185,6 +185,17 @@ class TestStates:
         ended(card, "x")
         assert card.state == "allowed once, done"
 
+    def test_one_that_a_rule_allowed_says_by_which_and_is_never_open(self) -> None:
+        card = use("Bash", command="touch aa")
+        decision = "allowed by the rule of this session for `touch *`"
+        card.decide(decision)
+        assert not is_open(card)
+        ended(card, "x")
+        assert card.state == f"{decision}, done"
+        assert f"{decision}, done" in words(card)
+        # The rule's text is no code in the Markdown, whatever it holds.
+        assert "for \\`touch \\*\\`, done" in card.source
+
     def test_a_denied_one_keeps_the_decision_and_the_reason(self) -> None:
         card = use("Bash", command="rm -rf /")
         card.wait()

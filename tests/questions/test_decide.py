@@ -10,7 +10,8 @@ import pytest
 from hotclaude_kernel.claude.events import Block
 from hotclaude_kernel.claude.session import PermissionRequest
 from hotclaude_kernel.page.cards import Card
-from hotclaude_kernel.questions.decide import Choice, Verdict, card_of, decide
+from hotclaude_kernel.questions.decide import Choice, Verdict, by_rule, card_of, decide
+from hotclaude_kernel.questions.rules import Rule
 from hotclaude_kernel.questions.stdin import LineAsker
 
 from ..hostile import corpus, entry, violations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 HOSTILE = corpus()
 PARENT: Frame = {"header": {"msg_id": "cell"}}
 TOUCH: Frame = {"command": "touch made.txt", "description": "make file"}
+NPM = Rule("commands", "npm run")
 
 QUESTIONS: Frame = {
     "questions": [
@@ -72,10 +74,14 @@ class Fixed:
         self.verdict = verdict or Verdict(allow=True)
         self.shown: list[str] = []
         self.choices: list[Choice] = []
+        self.offered: list[Rule | None] = []
         self._answers = list(answers)
 
-    async def permission(self, request: PermissionRequest, about: str) -> Verdict:
+    async def permission(
+        self, request: PermissionRequest, about: str, rule: Rule | None
+    ) -> Verdict:
         self.shown.append(about)
+        self.offered.append(rule)
         return self.verdict
 
     async def plan(self, plan: str) -> Verdict:
@@ -85,6 +91,23 @@ class Fixed:
     async def choice(self, choice: Choice) -> str:
         self.choices.append(choice)
         return self._answers.pop(0)
+
+
+class Rules:
+    """Rules of a session, of which each call offers the same one."""
+
+    def __init__(self, offers: Rule | None) -> None:
+        self.offers = offers
+        self.made: list[Rule] = []
+
+    def allowing(self, request: PermissionRequest) -> Rule | None:
+        return self.made[0] if self.made else None
+
+    def offered(self, request: PermissionRequest) -> Rule | None:
+        return self.offers
+
+    def allow(self, rule: Rule) -> None:
+        self.made.append(rule)
 
 
 def request(name: str = "Bash", values: Frame | None = None, **fields: Any) -> PermissionRequest:
@@ -172,31 +195,54 @@ class TestPermission:
                     assert violations(form.shown[0], card=True) == []
 
     @pytest.mark.parametrize("answer", ["s", "session", "Always", " S "])
-    async def test_it_can_last_for_the_session(self, answer: str) -> None:
-        decision, said = await decide(request(), User(answer).asker)
-        assert said == "allowed for this session"
-        assert decision["updatedInput"] == TOUCH
-        assert decision["updatedPermissions"] == [
-            {
-                "type": "addRules",
-                "behavior": "allow",
-                "rules": [{"toolName": "Bash"}],
-                "destination": "session",
-            }
-        ]
+    async def test_it_can_be_allowed_for_the_session_by_a_rule_that_is_named(
+        self, answer: str
+    ) -> None:
+        user, rules = User(answer), Rules(NPM)
+        decision, said = await decide(request(), user.asker, rules=rules)
+        assert "[y = once, s = allow `npm run *` for this session, n, " in user.asked[0]
+        assert said == "allowed for this session: `npm run *`"
+        assert rules.made == [NPM]
+        # The process gets no rule.
+        assert decision == {"behavior": "allow", "updatedInput": TOUCH}
 
-    async def test_the_rules_that_are_proposed_are_kept_in_the_session_only(self) -> None:
-        """Their own place would be the project's settings."""
-        suggestions = (
-            {"type": "addRules", "rules": [{"toolName": "Bash"}], "destination": "localSettings"},
-            {"type": "addDirectories", "directories": ["/x"], "destination": "projectSettings"},
-            {"type": "setMode", "mode": "bypassPermissions", "destination": "session"},
+    async def test_without_an_honest_rule_it_can_not(self) -> None:
+        user, rules = User("session", "s", "y"), Rules(None)
+        decision, said = await decide(request(), user.asker, rules=rules)
+        assert len(user.asked) == 3
+        assert "for this session" not in user.asked[0]
+        assert user.asked[1] == f"It can't be allowed for the session. {user.asked[0]}"
+        assert decision == {"behavior": "allow", "updatedInput": TOUCH}
+        assert (said, rules.made) == ("allowed once", [])
+
+    @pytest.mark.parametrize(
+        "verdict",
+        [
+            Verdict(allow=True),
+            Verdict(allow=False),
+            Verdict(allow=False, lasts=True),
+        ],
+    )
+    async def test_no_other_answer_makes_a_rule(self, verdict: Verdict) -> None:
+        rules, form = Rules(NPM), Fixed(verdict)
+        _, said = await decide(request(), form, rules=rules)
+        assert form.offered == [NPM]
+        assert rules.made == []
+        assert "session" not in said
+
+    async def test_nobody_makes_a_rule(self) -> None:
+        rules = Rules(NPM)
+        await decide(request(), None, rules=rules)
+        assert rules.made == []
+
+    async def test_what_a_rule_allows_says_by_which(self) -> None:
+        rules = Rules(NPM)
+        assert by_rule(request(), rules) is None
+        rules.allow(NPM)
+        assert by_rule(request(), rules) == (
+            {"behavior": "allow", "updatedInput": TOUCH},
+            "allowed by the rule of this session for `npm run *`",
         )
-        decision, _ = await decide(request(suggestions=suggestions), User("s").asker)
-        made = decision["updatedPermissions"]
-        assert [rule["type"] for rule in made] == ["addRules", "addDirectories"]
-        assert {rule["destination"] for rule in made} == {"session"}
-        assert suggestions[0]["destination"] == "localSettings"
 
     async def test_an_answer_to_another_question_is_dropped(self) -> None:
         user = User("n")

@@ -225,6 +225,19 @@ class TestFinding:
         with pytest.raises(UsageError):
             self.made().find(where)
 
+    @pytest.mark.parametrize(
+        ("turns", "there"),
+        [
+            (0, "There are start, and the branch main."),
+            (1, "There are turn 1, start, and the branch main."),
+            (2, "There are the turns 1 to 2, start, and the branch main."),
+        ],
+    )
+    def test_a_refusal_lists_the_turns_that_there_are(self, turns: int, there: str) -> None:
+        with pytest.raises(UsageError) as caught:
+            (chain(turns) if turns else Branches()).find("9")
+        assert caught.value.hint == there
+
     def test_what_no_branch_holds_is_a_loose_end(self) -> None:
         made = chain(3)
         assert made.loose_ends() == []

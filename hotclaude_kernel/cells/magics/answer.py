@@ -46,7 +46,7 @@ class Answer(Struct, frozen=True):
 def wrong(name: str, value: str, known: Iterable[str], *, also: str = "") -> UsageError:
     """Return the error for an unknown value of `%name`; `known` are the values that it takes."""
     known = tuple(known)
-    near = meant(value, known)
+    near = meant(value, known) if any(map(str.isalpha, value)) else ""
     also = f", {also}" if also else ""
     rest = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     return UsageError(

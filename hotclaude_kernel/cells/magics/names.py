@@ -10,6 +10,7 @@ MAGICS: dict[str, str] = {
     "cwd": "settings.cwd",
     "tools": "settings.tools",
     "permission-mode": "settings.permission_mode",
+    "revoke": "status.revoke",
     "attach": "settings.attach",
     "params": "settings.params",
     "record": "settings.record",

@@ -85,6 +85,9 @@ def values_of(name: str, conversation: Conversation) -> tuple[str, ...]:
             return RERUNS
         case "record":
             return MODES
+        case "revoke":
+            rules = conversation.position.rules.holding
+            return tuple(str(number) for number in range(1, len(rules) + 1))
         case "tools":
             return ("all", "none", *settings.tool_names(conversation))
     return ()

@@ -16,7 +16,7 @@ from ...record.database import MEMORY
 from ...turns import budget
 from ...turns.cellids import lasting
 from ...turns.tree import span
-from .answer import DEFAULT, Answer, takes_nothing, where
+from .answer import DEFAULT, Answer, takes_nothing, where, wrong
 
 if TYPE_CHECKING:
     from ...claude.frames import Frame
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...turns.budget import Budget
 
 LIMIT = re.compile(
-    r"(turn\s+)?(?:(\$)?(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)\s*(k|m)?\s*(usd|\$|tokens?)?|none)",
+    r"(turn\s+)?(?:(\$)?(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)\s*(k|m)?\s*(usd|\$|tokens?)?|none|default)",
     re.IGNORECASE,
 )
 FACTOR = {"": 1, "k": 1000, "m": 1_000_000}
@@ -69,10 +69,10 @@ async def budget_(conversation: Conversation, argument: str) -> Answer:
         conversation.budget = _limited(conversation.budget, argument)
     limits, spent = conversation.budget, await asyncio.to_thread(conversation.record.spent)
     rows = [
-        ("notebook", f"${spent.usd:.4f}", _limit(limits.usd, "${:,.4f}")),
-        ("notebook", f"{spent.tokens:,} tokens", _limit(limits.tokens, "{:,} tokens")),
-        ("each turn", "", _limit(limits.turn_usd, "${:,.4f}")),
-        ("each turn", "", _limit(limits.turn_tokens, "{:,} tokens")),
+        ("notebook: list price", f"${spent.usd:.4f}", _limit(limits.usd, "${:,.4f}")),
+        ("notebook: tokens", f"{spent.tokens:,} tokens", _limit(limits.tokens, "{:,} tokens")),
+        ("each turn: list price", "", _limit(limits.turn_usd, "${:,.4f}")),
+        ("each turn: tokens", "", _limit(limits.turn_tokens, "{:,} tokens")),
     ]
     return Answer(report=table(("budget", "used", "limit"), rows))
 
@@ -152,6 +152,7 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("model", _model_row(conversation)),
         ("effort", conversation.settings.effort or DEFAULT),
         ("permission mode", conversation.settings.permission_mode),
+        ("rules of this session", _rules_row(conversation)),
         ("session id", conversation.session_id or "none yet"),
         ("process", await _process_row(conversation)),
         ("turns", _turns_row(conversation)),
@@ -166,6 +167,29 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("prompt cache", _cache_row(conversation)),
     ]
     return Answer(report=table(("session", ""), rows))
+
+
+def _rules_row(conversation: Conversation) -> str:
+    rules = conversation.position.rules.holding
+    return "; ".join(f"{n}: {rule.text}" for n, rule in enumerate(rules, 1)) or "none"
+
+
+async def revoke(conversation: Conversation, argument: str) -> Answer:
+    """`%revoke`: withdraw what you have allowed for this session; `%revoke 2` one rule of it.
+
+    `%status` lists the rules that hold here. `%revoke` alone also withdraws those that would hold
+    again on another branch or in another folder. Claude asks again for what a rule has allowed.
+    """
+    rules = conversation.position.rules
+    if not argument:
+        rules.revoke()
+        return Answer(note="no rules of this session are left: what changes something is asked")
+    numbers = [str(n) for n in range(1, len(rules.holding) + 1)]
+    if argument not in numbers:
+        raise wrong("revoke", argument, numbers or ["no rules of this session"])
+    rule = rules.holding[int(argument) - 1]
+    rules.revoke(rule)
+    return Answer(note=f"withdrawn: the rule of this session for {rule.text}")
 
 
 def _model_row(conversation: Conversation) -> str:
@@ -201,7 +225,8 @@ def _place_row(conversation: Conversation) -> str:
         resumed = f"goes on after turn {tree.head.number}, from the record"
         return f"on branch {tree.current}, {resumed}{known}"
     if tree.ahead:
-        left = f"{span(tree.ahead)} ahead: any other turn leaves them as a branch"
+        them = "it" if len(tree.ahead) == 1 else "them"
+        left = f"{span(tree.ahead)} ahead: any other turn leaves {them} as a branch"
         return f"{where(conversation)}; {left}{known}"
     return f"{where(conversation)}{known}"
 

@@ -1,0 +1,50 @@
+"""The user's data folder, and files in it that nobody else can read or have written.
+
+A kernel's start loads this module before the process is spawned, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def data_folder() -> str:
+    """Return the folder of the user's data: the record is here, and what the user trusts."""
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        folder = os.path.join(home, "Library", "Application Support")
+    else:
+        folder = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    return os.path.join(folder, "hotclaude")
+
+
+def write_private(path: str, data: bytes) -> None:
+    """Replace a file at once by one that only this user can read. Raises `OSError`."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    part = f"{path}.{os.urandom(8).hex()}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(part, flags, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except OSError:
+        os.unlink(part)
+        raise
+
+
+def own_bytes(path: str) -> bytes:
+    """Return the content of a file that only this user can have written, else nothing."""
+    try:
+        # Without O_NONBLOCK a named pipe in its place would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return b""
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        regular = found.st_mode & 0o170000 == 0o100000
+        if not regular or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            return b""
+        return file.read()

@@ -53,6 +53,8 @@ FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
 class Prespawned:
     """A claude process that is started before the first cell runs, and the arguments it got.
 
+    `held` are those that withhold the folder, empty if it is trusted; see `trust`.
+
     `node` is the recorded turn after which it resumes, `file` the transcript written for it. For a
     new conversation `node` is `None` and `file` is empty.
     """
@@ -65,15 +67,17 @@ class Prespawned:
         cwd: str,
         node: str | None = None,
         file: str = "",
+        held: tuple[str, ...] = (),
     ) -> None:
         self.flags = flags
         self.cwd = cwd
         self.session_id = session_id
         self.node = node
         self.file = file
+        self.held = held
         self.token = new_token()
         where = ("--resume", file) if file else ("--session-id", session_id)
-        argv = (find_claude(), *BASE_ARGV, *flags, *where)
+        argv = (find_claude(), *BASE_ARGV, *flags, *where, *held)
         self.process = start_process(argv, cwd, process_env(os.environ, self.token))
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
-from ..claude import processes
+from ..claude import processes, trust
 from ..claude.launch import DEFAULT_FLAGS, Prespawned, new_id
-from ..errors import ClaudeNotFound
+from ..errors import ClaudeNotFound, UsageError
 from ..record import resume
 
 TYPE_CHECKING = False  # `typing` is an import too
@@ -24,6 +24,14 @@ CONFIG_NAME = "hotclaude_config"
 NOTEBOOK_ENV = "JPY_SESSION_NAME"  # Jupyter Server sets it to the notebook's path
 SCOPE_ENV = "HOTCLAUDE_SCOPE"  # the path of the notebook whose answers replay in a headless run
 MODEL_ENV = "ANTHROPIC_MODEL"  # the model of new conversations
+# The flags of recorded settings, in the order of `Settings`; further arguments come after them.
+RECORDED = (
+    "--model", "--effort", "--permission-mode", "--system-prompt", "--append-system-prompt",
+    "--tools", "--allowedTools", "--thinking-display", "--fallback-model", "--max-turns",
+    "--setting-sources", "--mcp-config",
+)  # fmt: skip
+# Those that a later kernel takes over, as `conversation.position.RESUMED` names them.
+RESUMED = ("--model", "--effort", "--system-prompt", "--append-system-prompt", "--tools")
 CHANNELS = ("shell", "iopub", "control", "stdin")  # without the heartbeat, which binds by itself
 BACKLOG = 100
 
@@ -34,7 +42,7 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     The process resumes the notebook's conversation, or begins one under default settings. Return
     `None` if any setting is configured: then the process is started after traitlets has read it.
     Return `None` also if nothing may be asked, or if the binary fails; the first cell shows that
-    error.
+    error. Nobody was asked yet about the folder, so the process is without it unless it is trusted.
     """
     if configured(argv) or replays_only(os.environ):
         return None
@@ -42,9 +50,20 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     model = os.environ.get(MODEL_ENV)
     flags = (*(("--model", model) if model else ()), *DEFAULT_FLAGS)
     try:
-        return _prespawn_resumed(session_id) or Prespawned(flags, session_id, cwd=os.getcwd())
-    except (ClaudeNotFound, OSError):
+        said = trust.policy(os.environ.get(trust.TRUST_ENV))
+        early = _prespawn_resumed(session_id, said)
+        if early is None:
+            cwd = os.getcwd()
+            early = Prespawned(flags, session_id, cwd=cwd, held=_held(cwd, said))
+    except (ClaudeNotFound, UsageError, OSError):
         return None
+    return early
+
+
+def _held(folder: str, said: trust.Policy) -> tuple[str, ...]:
+    """Return the arguments that withhold a folder from the process, none if it is trusted."""
+    found = trust.quick(folder, said)
+    return () if found.trusted else trust.held_back(None, found.servers)
 
 
 def replays_only(environ: Mapping[str, str]) -> bool:
@@ -55,7 +74,7 @@ def replays_only(environ: Mapping[str, str]) -> bool:
     )
 
 
-def _prespawn_resumed(session_id: str) -> Prespawned | None:
+def _prespawn_resumed(session_id: str, said: trust.Policy) -> Prespawned | None:
     notebook = os.environ.get(NOTEBOOK_ENV)
     store = resume.store_path()
     head = resume.head_of(notebook, store) if notebook else None
@@ -66,9 +85,28 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
         return None  # another kernel runs the conversation: the first cell forks it
     import json
 
-    cwd, *flags = json.loads(settings)
+    cwd, *recorded = json.loads(settings)
+    flags, folder = resumed_flags(recorded), cwd or os.getcwd()
+    held = _held(folder, said)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(tuple(flags), session_id, cwd=cwd or os.getcwd(), node=node, file=file)
+    return Prespawned(flags, session_id, cwd=folder, node=node, file=file, held=held)
+
+
+def resumed_flags(recorded: list[str]) -> tuple[str, ...]:
+    """Return the flags of a kernel without configuration that goes on after a recorded turn.
+
+    Taken over are those that `conversation.position.RESUMED` names. Servers, permissions and
+    further arguments come from the user alone: the turn may be from a stranger's cassette.
+    """
+    taken = {"--model": os.environ.get(MODEL_ENV) or None}
+    for name, value in zip(recorded[::2], recorded[1::2], strict=False):
+        if name not in RECORDED:
+            break  # what follows are further arguments, of any form
+        if name in RESUMED and not taken.get(name):
+            taken[name] = value
+    taken |= dict(zip(DEFAULT_FLAGS[::2], DEFAULT_FLAGS[1::2], strict=True))
+    pairs = [(name, taken[name]) for name in RECORDED if taken.get(name) is not None]
+    return tuple(word for name, value in pairs for word in (name, value or ""))
 
 
 def configured(argv: list[str]) -> bool:

@@ -1,17 +1,17 @@
 """Events: the parsed form of the frames that a claude process sends.
 
-`parsing` turns frames into events. It skips unknown frames: each release of the binary adds frame
-types, and none of them may stop a turn.
+`parsing` turns frames into events, and `shapes` holds their fields to the annotations here. Unknown
+frames are skipped: each release of the binary adds frame types, and none of them may stop a turn.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from .frames import Frame
+from .frames import Frame  # noqa: TC001 - `shapes` checks a field by its annotation
+from .shapes import Amount, Count  # noqa: TC001
 
 
 class TurnStarted(Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Block(Struct, frozen=True, kw_only=True):
     parent: str | None = None
     error: str | None = None
     aborted: bool = False
-    thinking_ms: float | None = None
+    thinking_ms: Amount | None = None
 
     @property
     def text(self) -> str:
@@ -100,9 +100,9 @@ class Retry(Struct, frozen=True, kw_only=True):
     `status` is the HTTP status, `None` if the API was not reached.
     """
 
-    attempt: int
-    max_retries: int
-    delay_s: float
+    attempt: Count
+    max_retries: Count
+    delay_s: Amount
     status: int | None
     error: str
 
@@ -143,12 +143,12 @@ class Usage(Struct, frozen=True, kw_only=True):
     They are sums over all requests of the turn, subagents included. `context_window` is in tokens.
     """
 
-    input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
-    context_window: int | None = None
+    input_tokens: Count = 0
+    cache_read_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    output_tokens: Count = 0
+    cost_usd: Amount = 0.0
+    context_window: Count | None = None
 
     @property
     def prompt_tokens(self) -> int:

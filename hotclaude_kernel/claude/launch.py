@@ -10,10 +10,11 @@ import subprocess
 import sys
 
 from ..errors import ClaudeNotFound
+from . import arguments
 
 TYPE_CHECKING = False  # `typing` is an import too
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
 TOKEN_ENV = "HOTCLAUDE_PROCESS"
@@ -56,7 +57,8 @@ class Prespawned:
     `held` are those that withhold the folder, empty if it is trusted; see `trust`.
 
     `node` is the recorded turn after which it resumes, `file` the transcript written for it. For a
-    new conversation `node` is `None` and `file` is empty.
+    new conversation `node` is `None` and `file` is empty. `folder` holds the arguments that it got
+    by file, in one of `parents`; it is empty if there are none (see `arguments`).
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Prespawned:
         node: str | None = None,
         file: str = "",
         held: tuple[str, ...] = (),
+        parents: Iterable[str] = (),
     ) -> None:
         self.flags = flags
         self.cwd = cwd
@@ -77,8 +80,14 @@ class Prespawned:
         self.held = held
         self.token = new_token()
         where = ("--resume", file) if file else ("--session-id", session_id)
-        argv = (find_claude(), *BASE_ARGV, *flags, *where, *held)
-        self.process = start_process(argv, cwd, process_env(os.environ, self.token))
+        binary = find_claude()
+        handed, self.folder = arguments.hand_over(flags, parents)
+        argv = (binary, *BASE_ARGV, *handed, *where, *held)
+        try:
+            self.process = start_process(argv, cwd, process_env(os.environ, self.token))
+        except BaseException:
+            arguments.remove(self.folder)
+            raise
 
 
 def new_id() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from . import frames
 from .events import (
     Block,
@@ -22,10 +24,9 @@ from .events import (
     TurnStarted,
     Usage,
 )
+from .shapes import Amount, Count, Misshapen, made, read, read_or
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .events import Event
     from .frames import Frame
 
@@ -33,9 +34,16 @@ if TYPE_CHECKING:
 def parse(frame: Frame) -> list[Event]:
     """Return the events in `frame`, an empty list for a frame of an unknown or unused type.
 
-    A frame of a known type and unknown shape raises `KeyError`, `TypeError`, `ValueError` or
-    `AttributeError`.
+    Raises `Misshapen`, a `ValueError`, for a frame of a known type and an unknown shape.
     """
+    try:
+        return _parse(frame)
+    except (LookupError, TypeError, AttributeError) as error:
+        # A part of the frame that holds the fields is missing, or is no object or list.
+        raise Misshapen(f"{type(error).__name__}: {error}") from error
+
+
+def _parse(frame: Frame) -> list[Event]:
     match frame.get("type"):
         case "stream_event":
             return _stream_events(frame)
@@ -50,7 +58,7 @@ def parse(frame: Frame) -> list[Event]:
         case "rate_limit_event":
             return _rate_limit(frame.get("rate_limit_info") or {})
         case frames.DECIDED:
-            return [Decided(tool_use_id=frame["id"], decision=frame["decision"])]
+            return [made(Decided, tool_use_id=frame["id"], decision=frame["decision"])]
     return []
 
 
@@ -60,7 +68,7 @@ def _rate_limit(info: Frame) -> list[Event]:
     if status in (None, "allowed"):
         return []
     near = "near" if status == "allowed_warning" else "reached"
-    kind = str(info.get("rateLimitType") or "usage").replace("_", " ")
+    kind = read(info.get("rateLimitType") or "usage", str).replace("_", " ")
     return [Notice(kind="rate_limit", text=f"The {kind} limit of your account is {near}.")]
 
 
@@ -71,49 +79,72 @@ def _stream_events(frame: Frame) -> list[Event]:
             return _deltas(event)
         case "content_block_start":
             block = event["content_block"]
-            name = block.get("name", "")
-            started = BlockStarted(index=event["index"], kind=block["type"], tool_name=name)
+            started = made(
+                BlockStarted,
+                index=event["index"],
+                kind=block["type"],
+                tool_name=block.get("name") or "",
+            )
             return [started]
         case "message_start":
-            return [MessageStarted(message_id=event["message"]["id"])]
+            return [made(MessageStarted, message_id=event["message"]["id"])]
         case "message_stop":
             return [MessageStopped()]
     return []
 
 
+DELTAS = {
+    "text_delta": ("text", "text"),
+    "thinking_delta": ("thinking", "thinking"),
+    "input_json_delta": ("tool_use", "partial_json"),
+}
+
+
 def _deltas(event: Frame) -> list[Event]:
     delta = event["delta"]
-    match delta["type"]:
-        case "text_delta":
-            return [Delta(index=event["index"], kind="text", text=delta["text"])]
-        case "thinking_delta":
-            return [Delta(index=event["index"], kind="thinking", text=delta["thinking"])]
-        case "input_json_delta":
-            return [Delta(index=event["index"], kind="tool_use", text=delta["partial_json"])]
-    return []
+    if delta["type"] not in DELTAS:
+        return []
+    kind, name = DELTAS[delta["type"]]
+    return [made(Delta, index=event["index"], kind=kind, text=delta[name])]
+
+
+class _Content(Struct):
+    """The fields of a content block that the program reads, whatever the block's kind."""
+
+    type: str
+    id: str | None
+    tool_use_id: str | None
+    name: str | None
+    text: str | None
+    thinking: str | None
 
 
 def _blocks(frame: Frame) -> list[Event]:
     message = frame["message"]
     return [
-        Block(
-            uuid=frame.get("uuid", ""),
-            message_id=message.get("id", ""),
-            kind=block["type"],
+        made(
+            Block,
+            uuid=frame.get("uuid") or "",
+            message_id=message.get("id") or "",
+            kind=_content(block).type,
             content=block,
             model=message.get("model") or "",
             parent=frame.get("parent_tool_use_id"),
             error=_block_error(frame),
             aborted=bool(frame.get("aborted")),
-            thinking_ms=frame.get("thinking_duration_ms"),
+            thinking_ms=read_or(frame.get("thinking_duration_ms"), Amount, None),
         )
-        for block in message["content"]
+        for block in read(message["content"], list[frames.Frame])
     ]
 
 
-def _block_error(frame: Frame) -> str | None:
+def _content(block: Frame) -> _Content:
+    return made(_Content, **{field: block.get(field) for field in _Content.__struct_fields__})
+
+
+def _block_error(frame: Frame) -> Any:
     if frame.get("is_api_error_message"):
-        return str(frame.get("error") or "unknown")
+        return read_or(frame.get("error") or None, str, "unknown")
     return None
 
 
@@ -122,8 +153,9 @@ def _tool_results(frame: Frame) -> list[Event]:
     if frame.get("isReplay") or isinstance(content, str):
         return []
     return [
-        ToolResult(
-            uuid=frame.get("uuid", ""),
+        made(
+            ToolResult,
+            uuid=frame.get("uuid") or "",
             tool_use_id=block["tool_use_id"],
             text=_result_text(block.get("content")),
             is_error=bool(block.get("is_error")),
@@ -131,7 +163,7 @@ def _tool_results(frame: Frame) -> list[Event]:
             detail=frame.get("tool_use_result"),
             pictures=_pictures(block.get("content")),
         )
-        for block in content
+        for block in read(content, list[frames.Frame])
         if block.get("type") == "tool_result"
     ]
 
@@ -153,71 +185,103 @@ def _system_events(frame: Frame) -> list[Event]:
     match frame.get("subtype"):
         case "init":
             return [
-                TurnStarted(
-                    session_id=frame.get("session_id", ""),
-                    model=frame.get("model", ""),
-                    permission_mode=frame.get("permissionMode", ""),
-                    tools=tuple(frame.get("tools", ())),
+                made(
+                    TurnStarted,
+                    session_id=frame.get("session_id") or "",
+                    model=frame.get("model") or "",
+                    permission_mode=frame.get("permissionMode") or "",
+                    tools=read_or(frame.get("tools"), tuple[str, ...], ()),
                 )
             ]
         case "status" if frame.get("status") == "requesting":
             return [Requesting()]
         case "status" if frame.get("permissionMode"):
-            return [ModeChanged(mode=frame["permissionMode"])]
+            return [made(ModeChanged, mode=frame["permissionMode"])]
         case "session_state_changed":
-            return [StateChanged(state=frame["state"])]
+            return [made(StateChanged, state=frame["state"])]
         case "api_retry":
             return [_retry(frame)]
         case "model_fallback" | "informational" | "permission_denied" as kind:
-            return [Notice(kind=kind, text=_notice_text(frame))]
+            return [made(Notice, kind=kind, text=_notice_text(frame))]
         case "task_notification":
-            text = f"Background task {frame.get('status', 'ended')}: {frame.get('summary', '')}"
-            return [Notice(kind="task", text=text, tool_use_id=frame.get("tool_use_id") or "")]
+            said = read(frame.get("status") or "ended", str), read(frame.get("summary") or "", str)
+            text = "Background task {}: {}".format(*said)
+            return [
+                made(Notice, kind="task", text=text, tool_use_id=frame.get("tool_use_id") or "")
+            ]
         case "compact_boundary":
             return [Notice(kind="compacted", text="The conversation was compacted.")]
     return []
 
 
-def _notice_text(frame: Frame) -> str:
-    return str(frame.get("content") or frame.get("message") or frame.get("tool_name") or "")
+def _notice_text(frame: Frame) -> Any:
+    return frame.get("content") or frame.get("message") or frame.get("tool_name") or ""
 
 
 def _retry(frame: Frame) -> Retry:
-    return Retry(
+    return made(
+        Retry,
         attempt=frame["attempt"],
         max_retries=frame["max_retries"],
-        delay_s=frame["retry_delay_ms"] / 1000,
-        status=frame.get("error_status"),
-        error=frame.get("error") or "unknown",
+        delay_s=read(frame["retry_delay_ms"], Amount) / 1000,
+        status=read_or(frame.get("error_status"), int | None, None),
+        error=read_or(frame.get("error") or None, str, "unknown"),
     )
 
 
+def user_uuids(result: Frame) -> tuple[str, ...]:
+    """Return the prompts that a `result` frame answers; empty if it does not name them."""
+    uuids = result.get("user_message_uuids") or [result.get("user_message_uuid")]
+    return tuple(uuid for uuid in read(uuids, tuple[str | None, ...]) if uuid)
+
+
 def _result(frame: Frame) -> Result:
-    uuids = frame.get("user_message_uuids") or [frame.get("user_message_uuid")]
-    return Result(
-        session_id=frame.get("session_id", ""),
-        subtype=frame.get("subtype", ""),
-        is_error=bool(frame.get("is_error")),
+    """Return the end of a turn. How it ended must be told; its numbers may be missing."""
+    return made(
+        Result,
+        session_id=frame.get("session_id") or "",
+        subtype=frame.get("subtype") or "",
+        is_error=frame.get("is_error") or False,
         terminal_reason=frame.get("terminal_reason") or "",
         text=frame.get("result") or "",
-        api_status=frame.get("api_error_status"),
+        api_status=read_or(frame.get("api_error_status"), int | None, None),
         stop_reason=frame.get("stop_reason"),
-        errors=tuple(frame.get("errors") or ()),
-        user_uuids=tuple(uuid for uuid in uuids if uuid),
+        errors=read_or(frame.get("errors") or (), tuple[str, ...], ()),
+        user_uuids=user_uuids(frame),
         usage=_usage(frame.get("model_usage_since_last_result") or {}),
         structured_output=frame.get("structured_output"),
     )
 
 
-def _usage(models: Mapping[str, Frame]) -> Usage:
+USED = {
+    "input_tokens": "inputTokens",
+    "cache_read_tokens": "cacheReadInputTokens",
+    "cache_write_tokens": "cacheCreationInputTokens",
+    "output_tokens": "outputTokens",
+    "cost_usd": "costUSD",
+    "context_window": "contextWindow",
+}
+
+
+class _ModelUsage(Struct, rename=USED):
+    """What a turn used of one model, as a `result` tells it."""
+
+    input_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cost_usd: Amount | None = None
+    context_window: Count | None = None
+
+
+def _usage(models: Any) -> Usage:
     """Sum the models' usage in this turn. The context window is the largest: the main loop's."""
-    used = list(models.values())
-    windows = [model["contextWindow"] for model in used if model.get("contextWindow")]
+    used = read_or(models, dict[str, _ModelUsage], {}).values()
     return Usage(
-        input_tokens=sum(model.get("inputTokens", 0) for model in used),
-        cache_read_tokens=sum(model.get("cacheReadInputTokens", 0) for model in used),
-        cache_write_tokens=sum(model.get("cacheCreationInputTokens", 0) for model in used),
-        output_tokens=sum(model.get("outputTokens", 0) for model in used),
-        cost_usd=sum(model.get("costUSD", 0.0) for model in used),
-        context_window=max(windows, default=None),
+        input_tokens=sum(model.input_tokens or 0 for model in used),
+        cache_read_tokens=sum(model.cache_read_tokens or 0 for model in used),
+        cache_write_tokens=sum(model.cache_write_tokens or 0 for model in used),
+        output_tokens=sum(model.output_tokens or 0 for model in used),
+        cost_usd=sum(model.cost_usd or 0 for model in used),
+        context_window=max((model.context_window or 0 for model in used), default=0) or None,
     )

@@ -21,18 +21,10 @@ def data_folder() -> str:
 
 def write_private(path: str, data: bytes) -> None:
     """Replace a file at once by one that only this user can read. Raises `OSError`."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    part = f"{path}.{os.urandom(8).hex()}.part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(part, flags, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(part, path)
-    except OSError:
-        os.unlink(part)
-        raise
+    from .files import PRIVATE, replace  # few starts write anything
+
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    replace(path, data, mode=PRIVATE)
 
 
 def own_bytes(path: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from msgspec import Struct
 from ..errors import ClaudeUnusable, ControlError
 from . import frames
 from .events import Event, Result, StateChanged
-from .parsing import parse
+from .frames import Frame
+from .parsing import parse, user_uuids
+from .shapes import Misshapen, made, read, read_or
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from .frames import Frame
     from .transport import Transport
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,8 @@ class Session:
         self.session_id = ""
         self.last_frame = time.monotonic()
         self.stray: list[Event] = []  # events that came while no turn was running
-        self.tape: Callable[[Frame], None] | None = None  # called with each frame of the turn
+        # Called with each frame of the turn and the events in it.
+        self.tape: Callable[[Frame, list[Event]], None] | None = None
         self._transport = transport
         self._numbers = itertools.count(1)
         self._answers: dict[str, asyncio.Future[Frame]] = {}
@@ -89,6 +92,7 @@ class Session:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._reading: asyncio.Task[None] | None = None
         self._turn_uuid: str | None = None
+        self._missed = False  # whether the turn's own result may be among the frames not read
         self._alive = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,32 +115,32 @@ class Session:
     async def start(self) -> Greeting:
         """Open the transport and greet the process.
 
-        Raises `ProcessDied` if the process ends at once, and `ClaudeUnusable` if it is too old or
-        refuses `initialize`.
+        Raises `ProcessDied` if the process ends at once, and `ClaudeUnusable` if it is too old,
+        refuses `initialize`, or answers nonsense.
         """
         await self._transport.open()
         self._alive = True
         self._reading = asyncio.create_task(self._read(), name="claude-reader")
         try:
             answer = await self.control("initialize", timeout_s=INITIALIZE_S, hooks=None)
-        except ControlError as error:
+            self.greeting = _greeting(answer)
+        except (ControlError, Misshapen) as error:
             raise ClaudeUnusable(
-                f"The claude binary does not answer as expected: {error.message}",
+                f"The claude binary does not answer as expected: {error}",
                 hint="Install Claude Code 2.1 or newer, or point HOTCLAUDE_CLI to one.",
             ) from error
-        self.greeting = _greeting(answer)
         _check_version(self.greeting.version)
         return self.greeting
 
     async def send(self, content: str | list[Frame], uuid: str) -> AsyncIterator[Event]:
         """Ask `content` and yield the turn's events; the last one is its `Result`.
 
-        The turn is over when the process is idle again. Raises `ProcessDied` if the process ends
-        before that.
+        The turn is over when the process is idle again. If its `result` can't be read, the `Result`
+        is an error. Raises `ProcessDied` if the process ends before that.
         """
         if not self._alive:
             raise self._transport.death()
-        self._turn_uuid = uuid
+        self._turn_uuid, self._missed = uuid, False
         self._idle.clear()
         self._events = asyncio.Queue()  # drops the events that an abandoned turn left
         try:
@@ -157,15 +161,24 @@ class Session:
         return stray
 
     async def _turn_events(self, uuid: str) -> AsyncIterator[Event]:
+        running = False
         while True:
             event = await self._events.get()
             if event is None:
                 raise self._transport.death()
-            if isinstance(event, Result) and uuid in (event.user_uuids or (uuid,)):
+            if _ends(uuid, event):
                 await self._until_idle()
                 yield event
                 return
             yield event
+            if isinstance(event, StateChanged):
+                if running and self._missed and event.state == "idle":
+                    [end] = self._record(frames.unread_result([uuid]))
+                    yield end
+                    return
+                running = running or event.state == "running"
+            elif isinstance(event, Result):
+                self._missed = True  # it is another prompt's, or its uuid is damaged
 
     async def _until_idle(self) -> None:
         """Wait for the `idle` state that ends the turn. Other events until then are stray."""
@@ -237,10 +250,11 @@ class Session:
 
     async def _read(self) -> None:
         try:
-            while frames := await self._transport.read():
+            while batch := await self._transport.read():
                 self.last_frame = time.monotonic()
-                for frame in frames:
+                for frame in batch:
                     self._dispatch(frame)
+                del batch, frame  # a long line is not kept until the next one comes
         finally:
             self._end()
 
@@ -255,41 +269,67 @@ class Session:
         self._events.put_nowait(None)
 
     def _dispatch(self, frame: Frame) -> None:
-        match frame.get("type"):
+        """Read one frame. A frame of a wrong shape is skipped, and the next one is read."""
+        try:
+            self._route(frame)
+        except Exception as error:  # whatever a frame holds, the reader must not end
+            level = logging.DEBUG if self._missed else logging.WARNING  # warn once in a turn
+            log.log(level, "skipped: %s, of a wrong shape: %.200s", frames.name(frame), error)
+            self._missed = True
+            if frame.get("type") == "result":
+                self._take(frames.unread_result(_user_uuids(frame)))
+
+    def _route(self, frame: Frame) -> None:
+        match read(frame.get("type"), str):
             case "control_response":
-                self._settle(frame["response"])
+                self._settle(read(frame.get("response"), Frame))
             case "control_request":
-                self._serve(frame["request_id"], frame["request"])
+                request_id = read(frame.get("request_id"), str)
+                self._serve(request_id, read_or(frame.get("request"), Frame, {}))
             case "control_cancel_request":
-                if task := self._asked.pop(frame["request_id"], None):
+                if task := self._asked.pop(read(frame.get("request_id"), str), None):
                     task.cancel()
+            case "result":
+                read(frame.get("is_error"), bool)  # a turn that may have failed is not finished
+                self._take(frame)
+            case frames.UNREADABLE:
+                raise Misshapen(f"a line of {frame['bytes']:,} bytes is no JSON")
+            case frames.DECIDED:
+                raise Misshapen("the process does not decide for the user")
             case _:
                 self._take(frame)
 
     def _take(self, frame: Frame) -> None:
-        try:
-            events = parse(frame)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            log.debug("a frame of unknown shape: %.200r", frame, exc_info=True)
-            return
-        if not events:
-            log.debug("skipped: %s/%s", frame.get("type"), frame.get("subtype"))
-        elif self.tape is not None:
-            self.tape(frame)
-        for event in events:
+        for event in self._record(frame):
             if self._turn_uuid is None:
                 self.stray.append(event)
             else:
                 self._events.put_nowait(event)
 
+    def _record(self, frame: Frame) -> list[Event]:
+        """Return the events in a frame; the tape records it if there are any."""
+        frame = frames.without_copies(frame)
+        events = parse(frame)
+        if not events:
+            log.debug("skipped: %s", frames.name(frame))
+        elif self.tape is not None:
+            self.tape(frame, events)
+            if self._turn_uuid and any(_ends(self._turn_uuid, event) for event in events):
+                self.tape = None  # what comes behind the result is not the turn's
+        return events
+
     def _settle(self, response: Frame) -> None:
-        answer = self._answers.get(response.get("request_id", ""))
+        answer = self._answers.get(read(response.get("request_id"), str))
         if answer is None or answer.done():
             return
-        if response.get("subtype") == "success":
-            answer.set_result(response.get("response") or {})
-        else:
-            answer.set_exception(ControlError(str(response.get("error") or "refused")))
+        if response.get("subtype") != "success":
+            error = read_or(response.get("error") or None, str, "refused")
+            answer.set_exception(ControlError(error))
+            return
+        try:
+            answer.set_result(read(response.get("response") or {}, Frame))
+        except Misshapen as error:
+            answer.set_exception(ControlError(f"the answer is of a wrong shape: {error}"))
 
     def _serve(self, request_id: str, request: Frame) -> None:
         task = asyncio.create_task(self._answer(request_id, request))
@@ -312,35 +352,55 @@ class Session:
         self._transport.write(frames.response_frame(request_id, decision))
 
 
+def _ends(uuid: str, event: Event) -> bool:
+    """Return whether an event is the result of this prompt; some results name no prompt."""
+    return isinstance(event, Result) and uuid in (event.user_uuids or (uuid,))
+
+
 def _permission_request(request: Frame) -> PermissionRequest:
-    return PermissionRequest(
-        tool_name=request.get("tool_name", ""),
+    """Return the request; raises `Misshapen` if it has a wrong type, or can't be shown whole."""
+    asked = made(
+        PermissionRequest,
+        tool_name=request.get("tool_name"),
         tool_input=request.get("input") or {},
-        tool_use_id=request.get("tool_use_id", ""),
+        tool_use_id=request.get("tool_use_id") or "",
         description=request.get("description") or "",
         reason=request.get("decision_reason") or "",
         blocked_path=request.get("blocked_path") or "",
-        suggestions=tuple(request.get("permission_suggestions") or ()),
+        suggestions=request.get("permission_suggestions") or (),
         needs_user=bool(request.get("requires_user_interaction")),
         reason_type=str(request.get("decision_reason_type") or ""),
         unruled=bool(request.get("suppress_always_allow_rule")),
     )
+    if frames.deeper(asked.tool_input, frames.DEEPEST_INPUT):
+        levels = frames.DEEPEST_INPUT
+        raise Misshapen(f"The input is nested more than {levels} levels deep: it can't be shown")
+    return asked
+
+
+def _user_uuids(result: Frame) -> tuple[str, ...]:
+    try:
+        return user_uuids(result)
+    except Misshapen:
+        return ()
 
 
 def _greeting(answer: Frame) -> Greeting:
-    account = answer.get("account") or {}
-    return Greeting(
-        version=str(answer.get("claude_code_version") or ""),
-        models=tuple(answer.get("models") or ()),
-        commands=tuple(answer.get("commands") or ()),
-        api_key_source=account.get("apiKeySource"),
-        api_provider=account.get("apiProvider") or "",
-        token_source=account.get("tokenSource") or "",
+    account = read_or(answer.get("account"), Frame, {})
+    return made(
+        Greeting,
+        version=answer.get("claude_code_version") or "",
+        models=read_or(answer.get("models"), tuple[Frame, ...], ()),
+        commands=read_or(answer.get("commands"), tuple[Frame, ...], ()),
+        api_key_source=read_or(account.get("apiKeySource"), str, None),
+        api_provider=read_or(account.get("apiProvider"), str, ""),
+        token_source=read_or(account.get("tokenSource"), str, ""),
     )
 
 
 def _check_version(version: str) -> None:
-    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    parts = version.split(".")[:3]
+    numbers = tuple(int(part) for part in parts if re.fullmatch(r"[0-9]{1,9}", part))
     if numbers < OLDEST_VERSION:
         wanted = ".".join(map(str, OLDEST_VERSION))
         raise ClaudeUnusable(

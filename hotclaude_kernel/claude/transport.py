@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ClaudeUnusable, ProcessDied
-from .frames import LineFramer, dumps, loads
+from .frames import LineFramer, dumps, framed
 from .launch import process_env, start_process
 
 if TYPE_CHECKING:
@@ -78,10 +78,14 @@ def spawn(argv: Sequence[str], cwd: str, token: str = "") -> subprocess.Popen[by
 
 
 class ProcessTransport:
-    """A `claude` process, connected by its stdin, stdout and stderr."""
+    """A `claude` process, connected by its stdin, stdout and stderr.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    `flags` are the arguments it got; `death` keeps back the secrets in them.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], flags: Sequence[str] = ()) -> None:
         self._process = process
+        self._flags = flags
         self._framer = LineFramer()
         self._stderr = bytearray()
         self._tasks: list[asyncio.Task[None]] = []
@@ -136,13 +140,16 @@ class ProcessTransport:
     async def read(self) -> list[Frame]:
         """Return the frames that came since the last call; wait if none did."""
         while chunk := await self._stdout.read(READ_SIZE):
-            lines = self._framer.feed(chunk)
-            frames = [frame for line in lines if (frame := loads(line)) is not None]
-            if frames:
+            if frames := self._frames(chunk):
                 return frames
         with contextlib.suppress(TimeoutError):  # so that `death` can tell the return code
             await asyncio.wait_for(asyncio.shield(self._exited), STEP_S)
         return []
+
+    def _frames(self, chunk: bytes) -> list[Frame]:
+        """Return the frames that `chunk` completes, without lines that are no frames: noise."""
+        lines = self._framer.feed(chunk)
+        return [found for line in lines if (found := framed(line))]
 
     def write(self, frame: Mapping[str, Any]) -> None:
         """Send one frame. It is lost if the process has ended; the reader notices that end."""
@@ -150,8 +157,15 @@ class ProcessTransport:
             self._stdin.write(dumps(frame))
 
     def death(self) -> ProcessDied:
-        """Return the error that says how the process ended, with the last line of its stderr."""
-        stderr = self._stderr.decode("utf-8", "replace").strip()
+        """Return the error that says how the process ended, with the last line of its stderr.
+
+        Private things in stderr are masked: the error is shown in a cell, and saved.
+        """
+        from .arguments import secrets
+        from .masks import masked
+
+        said = self._stderr.decode("utf-8", "replace").strip()
+        stderr = masked(said, secrets(self._flags)) if said else ""
         returncode = self._process.poll()
         how = "ended" if returncode is None else _exit_text(returncode)
         last = stderr.splitlines()[-1] if stderr else ""

@@ -9,6 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..notebooks.file import write
+from ..page.terminal import say
+
 if TYPE_CHECKING:
     import argparse
 
@@ -23,11 +26,11 @@ def install(options: argparse.Namespace, rest: list[str]) -> int:
         shutil.copytree(kernelspec_path(), spec)
         kernel = json.loads((spec / "kernel.json").read_text(encoding="utf-8"))
         kernel["argv"][0] = sys.executable
-        (spec / "kernel.json").write_text(json.dumps(kernel, indent=2) + "\n", encoding="utf-8")
+        write(spec / "kernel.json", json.dumps(kernel, indent=2) + "\n")
         where = KernelSpecManager().install_kernel_spec(
             str(spec), "hotclaude", user=prefix is None, prefix=prefix
         )
-    print(f"Installed the kernel Hot Claude in {where}")
+    say(f"Installed the kernel Hot Claude in {where}")
     return 0
 
 

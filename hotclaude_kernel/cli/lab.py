@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..claude.launch import find_claude
 from ..errors import HotClaudeError
+from ..notebooks.file import write
+from ..page.terminal import say
 
 if TYPE_CHECKING:
     import argparse
@@ -59,15 +60,15 @@ def demo(options: argparse.Namespace, rest: list[str]) -> int:
     from ..modelserver.server import ModelServer
 
     with ModelServer(demo_model, port=options.port).in_thread() as server:
-        print(f"The demonstration model (not Claude) answers at {server.url}", flush=True)
+        say(f"The demonstration model (not Claude) answers at {server.url}")
         if options.serve:
             return _until_interrupted()
         find_claude()
         with _demo_folder(options.folder) as folder, tempfile.TemporaryDirectory() as config:
             notebook = folder / EXAMPLE
             if not notebook.exists():
-                shutil.copy(example_path(), notebook)
-            print(f"The example notebook is {notebook}", flush=True)
+                write(notebook, example_path().read_text(encoding="utf-8"))
+            say(f"The example notebook is {notebook}")
             quiet = [
                 "--LabApp.news_url=None",
                 f"--LabApp.check_for_updates_class={NO_UPDATES}",
@@ -84,7 +85,7 @@ def _without_news(config: Path) -> None:
     """Turn off JupyterLab's pop-up that asks whether to fetch Jupyter's news."""
     (config / "labconfig").mkdir()
     settings = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (config / "labconfig" / "page_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    write(config / "labconfig" / "page_config.json", json.dumps(settings))
 
 
 def demo_env(url: str, config_dir: str) -> dict[str, str]:
@@ -131,7 +132,7 @@ def _jupyterlab(arguments: list[str], env: dict[str, str]) -> int:
 def _until_interrupted() -> int:
     import threading
 
-    print("Set ANTHROPIC_BASE_URL to it, and ANTHROPIC_API_KEY to anything. Ctrl-C ends it.")
+    say("Set ANTHROPIC_BASE_URL to it, and ANTHROPIC_API_KEY to anything. Ctrl-C ends it.")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from ..errors import HotClaudeError, UsageError
+from ..page.terminal import say, say_text
 from . import record, trust
 from .install import install
 from .lab import demo, lab
@@ -22,19 +24,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     A `HotClaudeError` is printed to stderr. Its code is 5 for a `UsageError`, else 1. Ctrl-C gives
-    130, as in a shell.
+    130, as in a shell. Of any other error, which is a fault of ours, the traceback is printed.
     """
     arguments, rest = _split(list(sys.argv[1:] if argv is None else argv))
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options, rest))
     except HotClaudeError as error:
-        print(f"hotclaude: {error.message}", file=sys.stderr)
+        say(f"hotclaude: {error.message}", error=True)
         if error.hint:
-            print(error.hint, file=sys.stderr)
+            say(error.hint, error=True)
         return USAGE if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        # Python would print it with whatever the error's text holds.
+        say_text(traceback.format_exc(), error=True)
+        return 1
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +49,13 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit."""
         self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+        say(f"{self.prog}: error: {message}", error=True)
+        self.exit(USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # All else that argparse prints goes through here: usage, help and version.
+        if message:
+            say_text(message, error=file is sys.stderr)
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -122,10 +134,10 @@ def bench(options: argparse.Namespace, rest: list[str]) -> int:
     from .bench import measure, notice
 
     if not options.yes:
-        print(notice(options.turns))
+        say_text(notice(options.turns))
         if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
             return 0
-    print(measure(options.turns, model=options.model))
+    say_text(measure(options.turns, model=options.model))
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import StoreError, UsageError
 from ..notebooks.check import unreproduced
 from ..notebooks.file import read_notebook, write, write_notebook
 from ..notebooks.verify import Sources, existing, notebook_faults, shown, taped
-from ..page.text import visible, without_ansi
+from ..page.terminal import say, say_text
 from ..record import garbage, queries
 from ..record.answers import Scope
 from ..record.cassettes import archive, cassette, leaks, places
@@ -88,12 +87,13 @@ def export(options: argparse.Namespace) -> int:
             )
         text = cassette.write(store, nodes)
     if found := leaks.lint(text):
-        _print(found, file=sys.stderr)
+        for line in found:
+            say(line, error=True)
         if not options.allow_leaks:
-            print(
+            say(
                 "hotclaude: nothing was written. Change the cells that these come from, or write "
                 "it all the same by --allow-leaks.",
-                file=sys.stderr,
+                error=True,
             )
             return 1
     write(target, text)
@@ -101,7 +101,7 @@ def export(options: argparse.Namespace) -> int:
         head = next(turn for turn in cassette.read(text) if turn.node.id == nodes[-1])
         branch = stand.branch if stand is not None else ""
         _stamp(notebook, head, branch=branch, tape=target, digest=cassette.digest(text))
-    print(f"{text.count(chr(10)) - 1} turns written to {target}")
+    say(f"{text.count(chr(10)) - 1} turns written to {target}")
     return 0
 
 
@@ -151,7 +151,7 @@ def import_(options: argparse.Namespace) -> int:
     text = cassette.text_of(Path(options.cassette))
     with closing(Store(options.store or store_path())) as store:
         new = cassette.load(store, text)
-    print(f"{new} new turns from {options.cassette}")
+    say(f"{new} new turns from {options.cassette}")
     return 0
 
 
@@ -166,7 +166,7 @@ def verify(options: argparse.Namespace) -> int:
     path = Path(options.file)
     if path.suffix != ".ipynb":
         count = len(cassette.read(cassette.text_of(path)))
-        print(f"{path}: all {count} turns are sound.")
+        say(f"{path}: all {count} turns are sound.")
         return 0
     notebook = read_notebook(path)
     count = len(notebook.answered)
@@ -186,7 +186,8 @@ def check(options: argparse.Namespace) -> int:
 
 def _verdict(faults: Iterable[str], sound: str) -> int:
     found = list(faults)
-    _print(found or [sound])
+    for line in found or [sound]:
+        say(line)
     return 1 if found else 0
 
 
@@ -221,7 +222,7 @@ def logs(options: argparse.Namespace) -> int:
         state = "" if node.status == "ok" else f"  ({node.status})"
         asked = next(iter(node.prompt.strip().splitlines()), "")
         columns = (when, node.id[:8], Path(notebook).name or "-", f"turn {node.number}")
-        _print(["  ".join((*columns, node.model, tokens, asked)) + state])
+        say("  ".join((*columns, node.model, tokens, asked)) + state)
     return 0
 
 
@@ -229,7 +230,7 @@ def show(options: argparse.Namespace) -> int:
     """Print a conversation up to a turn, as Markdown."""
     with closing(_recorded(options)) as store:
         for node in archive.lineage(store, [_named(store, options.turn)]):
-            print(without_ansi(_markdown(store.turn(node))))
+            say_text(_markdown(store.turn(node)) + "\n")
     return 0
 
 
@@ -261,11 +262,5 @@ def gc(options: argparse.Namespace) -> int:
         if not options.dry_run:
             garbage.compact(store)
     would = "would be " if options.dry_run else ""
-    print(f"{freed.turns} turns and {freed.blobs} blobs {would}deleted: {freed.size_bytes:,} bytes")
+    say(f"{freed.turns} turns and {freed.blobs} blobs {would}deleted: {freed.size_bytes:,} bytes")
     return 0
-
-
-def _print(rows: Iterable[str], file: Any = None) -> None:
-    """Print lines that hold text from outside, with its control characters made visible."""
-    for row in rows:
-        print(visible(row), file=file or sys.stdout)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..claude.folders import Folders
 from ..claude.trust import ASK, Policy
 from ..errors import HotClaudeError, UsageError
+from ..page.terminal import say
 from ..questions import trust as words
 
 if TYPE_CHECKING:
@@ -31,16 +32,16 @@ def trust(options: argparse.Namespace, rest: list[str]) -> int:
     folders = Folders(Policy(ASK))
     look = folders.look(str(folder.resolve()))
     for line in words.lines(look):
-        print(line)
+        say(line)
     if look.trusted:
-        print(f"{words.path_of(look)} is trusted already ({look.by})")
+        say(f"{words.path_of(look)} is trusted already ({look.by})")
         return 0
     if look.acts and not options.yes:
         question = f"Let this run whenever a notebook is used in {words.path_of(look)}? [y/N] "
         if not sys.stdin.isatty() or input(question).strip().lower() not in ("y", "yes"):
-            print("Not trusted (with --yes nothing is asked)", file=sys.stderr)
+            say("Not trusted (with --yes nothing is asked)", error=True)
             return 1
     if why := folders.accept(look):
         raise HotClaudeError(f"This can't be written down: {why}")
-    print(f"Trusted: {words.path_of(look)}")
+    say(f"Trusted: {words.path_of(look)}")
     return 0

@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ..claude.events import Block, ModeChanged, Notice, TurnStarted, Usage
-from ..errors import StoreError, UsageError
+from ..errors import UsageError
 from ..pool import orphans
 from ..pool.pool import Pool
 from ..record.notebook import Record
@@ -427,12 +427,8 @@ class Conversation:
             await self._asking.interrupt()
 
     async def sweep(self) -> None:
-        """End the processes that kernels left running when they died."""
-        with contextlib.suppress(StoreError):
-            store, changes = self.record.store, self.record.changes
-            self.pool.tally.swept = await asyncio.to_thread(
-                lambda: orphans.sweep(store.orphans(), changes.forget_process)
-            )
+        """End the processes, and remove the files, that kernels left when they died."""
+        self.pool.tally.swept = await asyncio.to_thread(orphans.clear, self.record)
 
     async def close(self) -> None:
         """End all processes, in bounded time, and close the record."""

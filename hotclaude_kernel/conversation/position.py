@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import StoreError
 from ..pool.warm import Place
 from ..turns import cellids
-from ..turns.identity import key_of
+from ..turns.identity import key_of, servers_digest
 from ..turns.tree import span
 
 if TYPE_CHECKING:
@@ -260,7 +260,24 @@ class Position:
         goes_on, self._goes_on = self._goes_on, False
         if goes_on and (head := self.branches.head):
             self._notices.append(f"Goes on after turn {head.number}, from the record")
+            self._notices += self._without_servers(head)
             self._recorded_by = self.record.version_of(head)
+
+    def _without_servers(self, head: Node) -> list[str]:
+        """Return a notice if this kernel has not the MCP servers that a turn was asked with.
+
+        Only their digest is recorded, so they can't be resumed.
+        """
+        with contextlib.suppress(StoreError):
+            then = servers_digest(self.record.settings_of(head))
+            now = servers_digest(self.settings)
+            if then is not None and then != now:
+                how = "with others" if now else "without them"
+                return [
+                    f"Turn {head.number} was asked with MCP servers that this kernel's "
+                    f"configuration (`mcp_config`) does not have; it goes on {how}"
+                ]
+        return []
 
     def compare_version(self, now: str) -> None:
         """Notify the user, once, if another version of claude answered an earlier kernel's turn."""

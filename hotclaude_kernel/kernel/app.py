@@ -8,12 +8,28 @@ import zmq
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_core.paths import jupyter_config_path
 from traitlets.config import Application
+from traitlets.config.application import LevelFormatter
 
 from .kernel import HotClaudeKernel
 from .startup import CONFIG_NAME
 
 if TYPE_CHECKING:
+    import logging
+
     from ..claude.launch import Prespawned
+
+
+class HarmlessFormatter(LevelFormatter):
+    """A formatter whose lines can't act on the terminal of the server that shows them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text, its traceback included."""
+        text = str(super().format(record))
+        if text.replace("\n", "").isprintable():
+            return text
+        from ..page.text import without_ansi  # imported here because few lines need it
+
+        return without_ansi(text)
 
 
 class HotClaudeApp(IPKernelApp):
@@ -26,6 +42,8 @@ class HotClaudeApp(IPKernelApp):
     name = "hotclaude"
     kernel_class = HotClaudeKernel
     classes = [*IPKernelApp.classes, HotClaudeKernel]  # noqa: RUF012 - traitlets copies it
+
+    _log_formatter_cls = HarmlessFormatter
 
     prespawned: Prespawned | None = None
     listening: dict[int, int] = {}  # noqa: RUF012 - set once, by `__main__`
@@ -48,6 +66,14 @@ class HotClaudeApp(IPKernelApp):
             s.setsockopt(zmq.USE_FD, self.listening.pop(port))
         bound: int = super()._try_bind_socket(s, port)
         return bound
+
+    def get_default_logging_config(self) -> dict[str, Any]:
+        """Return the base class's configuration, with our modules' loggers on the same handler."""
+        config: dict[str, Any] = super().get_default_logging_config()
+        if handlers := config.get("handlers"):
+            ours = {"handlers": ["console"], "level": handlers["console"]["level"]}
+            config["loggers"][__name__.partition(".")[0]] = ours | {"propagate": False}
+        return config
 
     def init_pdb(self) -> None:
         """Do nothing: a cell has no Python to debug."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..claude.folders import Folders
+from ..claude.frames import whole
 from ..claude.trust import NEVER, Policy
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
@@ -185,7 +186,7 @@ class HotClaudeKernel(ConfiguredKernel):
         if cell_id is None or cell_id != running["metadata"].get("cellId"):
             return False
         code = self.session.unpack(request["content"]).get("code")
-        return bool(code == running["content"]["code"])
+        return isinstance(code, str) and whole(code) == running["content"]["code"]
 
     async def rejoin(self, request: Frame) -> Frame:
         """Move the running cell's outputs to the reloaded page; return the cell's reply."""

@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ipykernel.kernelbase import Kernel
 
+from ..claude.frames import whole
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..claude.frames import Frame
 
 PROTOCOL_VERSION = "5.5"
@@ -32,6 +36,10 @@ class ServingKernel(Kernel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._serve_comms()
+        for handlers in (self.shell_handlers, self.control_handlers):
+            for kind, serve in handlers.items():
+                if kind.endswith("_request"):
+                    handlers[kind] = self._replying(kind, serve)
 
     @property
     def kernel_info(self) -> Frame:
@@ -50,6 +58,51 @@ class ServingKernel(Kernel):
         """Return the iopub topic of a message of this kind."""
         topic: bytes = self._topic(kind)
         return topic
+
+    # --- every request gets a reply ----------------------------------------------------------
+
+    def _replying(self, kind: str, serve: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a handler of requests that replies with an error where `serve` raises one.
+
+        The base class only logs the error, and the client would wait for ever.
+        """
+
+        async def served(stream: Any, ident: Any, parent: Frame) -> None:
+            try:
+                answered = serve(stream, ident, parent)
+                if inspect.isawaitable(answered):
+                    await answered
+            except Exception as error:  # a bad request must not end what is running
+                self.log.exception("in a %s", kind)
+                content = {
+                    "status": "error",
+                    "ename": type(error).__name__,
+                    "evalue": whole(str(error)),
+                    "traceback": [],
+                }
+                reply = kind.replace("_request", "_reply")
+                self.session.send(stream, reply, content, parent, ident=ident)
+
+        return served
+
+    async def execute_request(self, stream: Any, ident: Any, parent: Frame) -> None:
+        """Run a cell, in text that UTF-8 can encode.
+
+        The base class would fail to repeat a lone surrogate (half an emoji), and give no reply. The
+        API refuses one, too. So the cell that is shown, sent and recorded is the text without it.
+        """
+        parent["content"]["code"] = whole(parent["content"]["code"])
+        await super().execute_request(stream, ident, parent)
+
+    async def do_debug_request(self, msg: Frame) -> Frame:
+        """Refuse a request of the debug protocol, in its own form: there is no debugger."""
+        return {
+            "type": "response",
+            "request_seq": msg.get("seq", 0),
+            "command": msg.get("command", ""),
+            "success": False,
+            "message": "hotclaude has no debugger",
+        }
 
     # --- interrupt ---------------------------------------------------------------------------
 
@@ -101,7 +154,7 @@ class ServingKernel(Kernel):
         raise RuntimeError("`rejoins` said no")
 
     async def _rejoin(self, stream: Any, ident: Any, request: Frame) -> None:
-        code = request["content"]["code"]
+        code = whole(request["content"]["code"])
         self._publish_execute_input(code, request, self.execution_count)
         reply = await self.rejoin(request)
         self.session.send(stream, "execute_reply", reply, request, ident=ident)

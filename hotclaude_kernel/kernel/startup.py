@@ -89,7 +89,14 @@ def _prespawn_resumed(session_id: str, said: trust.Policy) -> Prespawned | None:
     flags, folder = resumed_flags(recorded), cwd or os.getcwd()
     held = _held(folder, said)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
-    return Prespawned(flags, session_id, cwd=folder, node=node, file=file, held=held)
+    try:
+        parents = resume.private_parents(store)
+        return Prespawned(
+            flags, session_id, cwd=folder, node=node, file=file, held=held, parents=parents
+        )
+    except BaseException:
+        os.unlink(file)
+        raise
 
 
 def resumed_flags(recorded: list[str]) -> tuple[str, ...]:

@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..claude import files
 from ..errors import UsageError
 from ..turns.identity import digest
 from ..turns.turn import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ..claude.frames import Frame
     from ..page.parts import Data
 
 
 KERNEL = "hotclaude"
+# Folders of links to the streams of a process. Only the system can put a link there.
+STREAMS = ("/dev", "/dev/fd", "/proc/self/fd")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -50,39 +52,34 @@ def _other_format(path: Path) -> UsageError:
     )
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, *, follow: bool = False) -> None:
     """Write a file atomically: a reader finds the old text or the new one, and never a part.
 
-    An existing file keeps its mode, and a symbolic link keeps pointing to its file. Raises
+    An existing file keeps its mode. A symbolic link is replaced by the file, since somebody else
+    may have put it there; with `follow` it keeps pointing to its file, which is written. Raises
     `UsageError` if the file can't be written, and leaves it unchanged. (A pipe or a device is
     written directly.)
     """
     data = text.encode("utf-8")
     try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)  # a pipe or a device can't be replaced
+        if _is_device(path):
+            with path.open("wb") as device:
+                device.write(data)
         else:
-            _replace(Path(os.path.realpath(path)), data)
+            files.replace(os.path.realpath(path) if follow else str(path), data)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}") from error
 
 
-def _replace(path: Path, data: bytes) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    # In the same folder, since a rename is atomic only within a file system. The name is random,
-    # so that two writers use two files.
-    part = path.with_name(f".hotclaude-{secrets.token_hex(8)}.part")
+def _is_device(path: Path) -> bool:
+    """Return whether a path is no file that could be replaced, as `/dev/stdout` is none."""
+    if str(path.parent) in STREAMS:
+        return path.exists()
     try:
-        # Created with no more than the old mode, since a private notebook must stay private.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with os.fdopen(os.open(part, flags, 0o666 if mode is None else mode), "wb") as file:
-            file.write(data)
-        if mode is not None:
-            part.chmod(mode)  # the umask may have removed some bits
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 # --- a notebook to be run --------------------------------------------------------------------
@@ -161,8 +158,12 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def write_notebook(notebook: Notebook) -> None:
-    """Write a notebook's JSON to its file, in nbformat's layout. Raises `UsageError`."""
-    write(notebook.path, json.dumps(notebook.content, indent=1, ensure_ascii=False) + "\n")
+    """Write a notebook's JSON to the file it was read from, in nbformat's layout.
+
+    If that is a symbolic link, it keeps pointing there. Raises `UsageError`.
+    """
+    text = json.dumps(notebook.content, indent=1, ensure_ascii=False) + "\n"
+    write(notebook.path, text, follow=True)
 
 
 def _cell(number: int, cell: Frame) -> CodeCell:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nbconvert.exporters import Exporter
 
+from ..page.text import without_ansi
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -27,7 +29,8 @@ class MarkdownExporter(Exporter):
         """Return the Markdown, and nbconvert's resources."""
         nb, resources = super().from_notebook_node(nb, resources, **kwargs)
         parts = [_cell(cell) for cell in nb.cells]
-        return "\n\n".join(part for part in parts if part) + "\n", resources
+        text = "\n\n".join(part for part in parts if part) + "\n"
+        return without_ansi(text), resources  # the file may be shown in a terminal
 
 
 def _cell(cell: NotebookNode) -> str:

@@ -12,7 +12,6 @@ import difflib
 import json
 import os
 import signal
-import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +22,8 @@ from ..claude.trust import TRUST_ENV
 from ..conversation.modes import MODES, PACES
 from ..errors import HotClaudeError, UsageError
 from ..kernel.startup import NOTEBOOK_ENV, SCOPE_ENV
+from ..page.terminal import say
+from ..page.text import visible
 from ..page.words import counted, listed, told, uncompared
 from .file import KERNEL, runnable, write
 
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     prepare(nb, values)
     job = Run(
         nb=nb,
-        output=Path(options.output) if options.output else path.with_name(f"{path.stem}-run.ipynb"),
+        output=_output(path, options.output),
         folder=path.resolve().parent,
         env=environment(os.environ, record=options.record, pace=options.pace)
         | {SCOPE_ENV: str(path.resolve())}
@@ -90,12 +91,20 @@ def run(options: argparse.Namespace) -> int:
     )
     job.save()  # fail before the first answer if the file can't be written
     code = asyncio.run(execute(job))
-    print(f"Written to {job.output}")
+    say(f"Written to {job.output}")
     if job.sources:
-        print(f"{counted(len(job.sources), 'turn')}: {told(job.sources)}")
+        say(f"{counted(len(job.sources), 'turn')}: {told(job.sources)}")
     if job.absent:
-        print(f"Files {uncompared(job.absent)}")
+        say(f"Files {uncompared(job.absent)}")
     return code
+
+
+def _output(path: Path, named: str | None) -> Path:
+    """Return where the notebook at `path` is written to."""
+    if named is None:
+        return path.with_name(f"{path.stem}-run.ipynb")
+    # A notebook that is run in its place may be reached by a link, which stays.
+    return path.resolve() if Path(named) == path else Path(named)
 
 
 def _needed(module: str) -> None:
@@ -260,23 +269,27 @@ async def execute(job: Run) -> int:
     from nbclient.exceptions import CellExecutionError
     from tqdm import tqdm
 
-    bar = tqdm(total=job.cells, unit="cell", desc=job.output.name, disable=not job.progress)
+    bar = tqdm(
+        total=job.cells, unit="cell", desc=visible(job.output.name), disable=not job.progress
+    )
     client = _client(job, bar)
-    code, said = 0, ""
+    code, said = 0, list[str]()
     try:
         await client.async_execute(env=job.env, cwd=str(job.folder))
     except CellExecutionError as error:
-        code, said = EXIT_CODES.get(error.ename, FAILED), "\n".join(job.error)
+        code, said = EXIT_CODES.get(error.ename, FAILED), job.error
     except NoSuchKernel:
-        code, said = FAILED, f"the kernel {client.kernel_name} is not installed"
+        code, said = FAILED, [f"the kernel {client.kernel_name} is not installed"]
     except (RuntimeError, asyncio.CancelledError) as error:  # nbclient raises it for a dead kernel
-        code, said = FAILED, str(error)
+        code, said = FAILED, str(error).splitlines()
     finally:
         bar.close()
         job.save()
     if said:
         at = client.code_cells_executed
-        print(f"hotclaude: {f'cell {at}: ' if at else ''}{said}", file=sys.stderr)
+        first = f"hotclaude: {f'cell {at}: ' if at else ''}{said[0]}"
+        for line in (first, *said[1:]):
+            say(line, error=True)
     return 128 + job.stopped_by if job.stopped_by else code
 
 

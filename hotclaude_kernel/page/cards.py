@@ -11,6 +11,7 @@ import json
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from ..claude.frames import deeper
 from .parts import literal
 from .sections import MOST_CHARACTERS, Code, Console, Picture, Prose, Section
 from .text import escape, visible
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 TITLE_CHARACTERS = 100
 # Added to the size of each card's text, so that many small cards fill a segment too.
 CARD_CHARACTERS = 150
+# A subagent's cards are on the card that started it. Further down they are shown in one row.
+MOST_LEVELS = 20
+MOST_INDENTS = 30
 # The user reads these tools' input at once, so their cards are unfolded.
 SHOWN = ("TodoWrite", "ExitPlanMode", "AskUserQuestion")
 # Input fields that a tool's sections show in full. The tool's other fields are shown only while
@@ -67,6 +71,7 @@ class Card:
         self.children: list[Piece] = []
         self.gap = ""
         self._parent: Card | None = None
+        self._level = 1
         self._drawn: str | None = None
 
     @property
@@ -86,9 +91,12 @@ class Card:
         return self if self._parent is None else self._parent.root
 
     def add(self, child: Piece) -> None:
-        """Add a subagent's step."""
+        """Add a subagent's step; below the last level it is shown beside this card."""
+        if self._level >= MOST_LEVELS and self._parent is not None:
+            self._parent.add(child)
+            return
         if isinstance(child, Card):
-            child._parent = self
+            child._parent, child._level = self, self._level + 1
         self.children.append(child)
         self.changed()
 
@@ -288,7 +296,9 @@ def language_of(path: str) -> str:
 
 
 def _json(value: Frame) -> Code:
-    return Code(json.dumps(value, indent=2, ensure_ascii=False), "json")
+    """Return a value as a section. In a deep one the indents would hide what they indent."""
+    indent = None if deeper(value, MOST_INDENTS) else 2
+    return Code(json.dumps(value, indent=indent, ensure_ascii=False), "json")
 
 
 # A tool's input and its result's detail come from outside: any value may have any type.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import ApiError, TransportError
 from .markdown import render as markdown
 from .text import escape, visible
 
@@ -61,10 +62,18 @@ def footer(turn: Turn, *, dollars: bool) -> str:
 
 
 def error_lines(error: HotClaudeError) -> list[str]:
-    """Return an error as lines: its name and message, any details, and the hint if it has one."""
-    name = f"{type(error).__name__}: {visible(error.message)}"
+    """Return an error as lines: its name and message, any details, and the hint if it has one.
+
+    Secrets are masked in messages that come from the process or the API: they are saved.
+    """
+    message = error.message
+    if isinstance(error, TransportError | ApiError):
+        from ..claude.masks import masked  # imported here because most errors don't need it
+
+        message = masked(message)
+    name = f"{type(error).__name__}: {visible(message)}"
     details = [visible(line) for line in getattr(error, "details", ())]
-    return [name, *details, error.hint] if error.hint else [name, *details]
+    return [name, *details, visible(error.hint)] if error.hint else [name, *details]
 
 
 def first_line(text: str) -> str:

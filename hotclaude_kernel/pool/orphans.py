@@ -13,17 +13,37 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..claude import arguments
 from ..claude.launch import TOKEN_ENV
 from ..claude.processes import runs, started
+from ..errors import StoreError
+from ..record.resume import private_parents
+from ..record.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..record.notebook import Record
     from ..record.store import Process
 
 GRACE_S = 1.0
 LOOK_S = 0.02
 PROC = Path("/proc")
+
+
+def clear(record: Record) -> int:
+    """End and remove what kernels of this record left when they died; blocks.
+
+    That is their processes with the transcripts, and the folders of arguments. What older versions
+    left in the record that is secret is removed too. Return how many processes were still running.
+    """
+    with contextlib.suppress(OSError):
+        arguments.sweep(private_parents(record.file))
+    with contextlib.suppress(StoreError):
+        if record.store.unsealed():
+            record.changes.put(Store.seal)
+        return sweep(record.store.orphans(), record.changes.forget_process)
+    return 0
 
 
 def sweep(left: Iterable[Process], forget: Callable[[str], None]) -> int:

@@ -20,14 +20,14 @@ from ..claude.launch import BASE_ARGV, find_claude, new_token
 from ..claude.processes import started
 from ..claude.session import Session
 from ..claude.transport import ProcessTransport, kill_unadopted, spawn
-from ..errors import ConversationLost, HotClaudeError, ProcessDied, StoreError, TransportError
-from ..record.resume import sessions_folder, write_transcript
+from ..errors import ConversationLost, HotClaudeError, ProcessDied, TransportError
 from ..record.store import Process
 from ..record.transcripts import Tail
 from . import orphans
 from .tending import HIBERNATED, LOOK_S, RECYCLED, idle_left, memory_mb, to_end
 from .warm import Limits, Place, Starting, Tally, Warm
 from .withholding import Withholding
+from .written import LOST, Written, write
 
 if TYPE_CHECKING:
     import subprocess
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPARE_AFTER_S = 2.0  # a spare starts when the user reads the answer, not while they wait for it
-LOST = "Nothing was sent. `%new` begins a new conversation."
 
 
 class Pool:
@@ -162,8 +161,7 @@ class Pool:
         if self._tending:
             self._tending.cancel()
         if self._early:
-            kill_unadopted(self._early.process)
-            self._remove("", self._early.file)
+            self._drop(self._early)
             self._early = None
         starting = [start.task for start in self._starting]
         for task in starting:
@@ -260,51 +258,37 @@ class Pool:
         wanted = (tuple(settings.argv()), self.withholding.folder(settings), node, held)
         if (early.flags, early.cwd, early.node, early.held) == wanted:
             return early
-        kill_unadopted(early.process)
-        self._remove("", early.file)
+        self._drop(early)
         return None
 
+    def _drop(self, early: Prespawned) -> None:
+        kill_unadopted(early.process)
+        Written(transcript=early.file, folder=early.folder).remove()
+
     def _adopt(self, early: Prespawned, place: Place) -> Warm:
+        written = Written(transcript=early.file, folder=early.folder)
         held = bool(early.held)
-        return self._warm(early.process, place, early.session_id, early.token, early.file, held)
+        return self._warm(early.process, place, early.session_id, early.token, written, held)
 
     async def _spawn(self, place: Place) -> Warm:
         session_id, token = str(uuid.uuid4()), new_token()
         binary = find_claude(self._binary)
-        where = ["--session-id", session_id]
-        file = ""
-        if place.path:
-            file = await self._transcript(place, session_id)
-            # A resumed conversation keeps its recorded system prompt, unless it was set anew.
-            ours = _prompted(place.settings)
-            old = any(_prompted(self._record.settings_of(node)) != ours for node in place.path)
-            where = ["--resume", file, *(("--system-prompt-snapshot", "off") if old else ())]
+        written = await write(self._record, place.path, place.settings.argv(), session_id)
         without = self.withholding.arguments(place.settings)
-        argv = (binary, *BASE_ARGV, *place.settings.argv(), *where, *without)
         try:
+            where = ["--session-id", session_id]
+            if place.path:
+                # A resumed conversation keeps its recorded system prompt, unless it was set anew.
+                ours = _prompted(place.settings)
+                old = any(_prompted(self._record.settings_of(node)) != ours for node in place.path)
+                snapshot = ("--system-prompt-snapshot", "off") if old else ()
+                where = ["--resume", written.transcript, *snapshot]
+            argv = (binary, *BASE_ARGV, *written.flags, *where, *without)
             process = spawn(argv, self.withholding.folder(place.settings), token)
         except BaseException:
-            self._remove("", file)
+            written.remove()
             raise
-        return self._warm(process, place, session_id, token, file, bool(without))
-
-    async def _transcript(self, place: Place, session_id: str) -> str:
-        """Write the transcript of a place on another thread, and return its path."""
-
-        def write() -> str:
-            entries = self._record.entries(list(place.path))
-            return write_transcript(sessions_folder(self._record.file), entries, session_id)
-
-        writing = asyncio.ensure_future(asyncio.to_thread(write))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            writing.add_done_callback(_remove_written)
-            raise
-        except (StoreError, OSError) as error:
-            raise ConversationLost(
-                f"The conversation can't be resumed: {error}", hint=LOST
-            ) from error
+        return self._warm(process, place, session_id, token, written, bool(without))
 
     def _warm(
         self,
@@ -312,24 +296,25 @@ class Pool:
         place: Place,
         session_id: str,
         token: str,
-        file: str,
+        written: Written,
         held_back: bool,
     ) -> Warm:
-        written = Process(
+        noted = Process(
             token=token,
             pid=process.pid,
             started=started(process.pid),
             kernel=self._record.kernel,
-            file=file,
+            file=written.transcript,
         )
-        self._record.changes.note_process(written)
+        self._record.changes.note_process(noted)
+        transcript = Path(written.transcript) if written.transcript else None
         return Warm(
-            session=Session(ProcessTransport(process)),
+            session=Session(ProcessTransport(process, place.settings.argv())),
             settings=place.settings,
-            tail=Tail(session_id, Path(file) if file else None),
+            tail=Tail(session_id, transcript),
             held=list(place.path),
             token=token,
-            file=file,
+            written=written,
             held_back=held_back,
         )
 
@@ -343,14 +328,8 @@ class Pool:
         await warm.session.close(now=now)
         if killed:  # then its commands run on, each in a session of its own
             await asyncio.to_thread(orphans.end_all, warm.token)
-        self._remove(warm.token, warm.file)
-
-    def _remove(self, token: str, file: str) -> None:
-        """Remove what was written for a process; `token` is empty if it was never recorded."""
-        if file:
-            Path(file).unlink(missing_ok=True)
-        if token:
-            self._record.changes.forget_process(token)
+        warm.written.remove()
+        self._record.changes.forget_process(warm.token)
 
     # --- tending ---------------------------------------------------------------------------------
 
@@ -436,12 +415,6 @@ def _refused(death: ProcessDied, *, resuming: bool) -> HotClaudeError:
         return ConversationLost(f"The conversation can't be resumed: {death.message}", hint=LOST)
     death.hint = death.hint or "Run `claude --version` in a terminal to see whether it works."
     return death
-
-
-def _remove_written(writing: asyncio.Future[str]) -> None:
-    """Remove the transcript of a process that is not started any more."""
-    if not writing.cancelled() and writing.exception() is None:
-        Path(writing.result()).unlink(missing_ok=True)
 
 
 def _retrieve(task: asyncio.Task[Warm]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from .written import Written
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -72,7 +74,7 @@ class Warm(Struct, kw_only=True, eq=False):
     tail: Tail
     held: list[Node]
     token: str
-    file: str = ""
+    written: Written = field(default_factory=Written)
     held_back: bool = False
     start_s: float = 0.0
     turns: int = 0

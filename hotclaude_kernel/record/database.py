@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..claude.files import NEW, PRIVATE, SAFELY
 from ..errors import StoreError, StoreTooNew, StoreUnavailable
 from .schema import MIGRATIONS
 
@@ -135,7 +136,7 @@ def _open(path: str, busy_s: float) -> sqlite3.Connection:
         # SQLite would create the file with the umask's rights; this file is private from the start.
         # One that exists is not opened: closing it would drop this process's SQLite locks on it.
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(path, NEW | SAFELY, PRIVATE))
     connection = sqlite3.connect(
         path, timeout=busy_s, isolation_level=None, check_same_thread=False
     )

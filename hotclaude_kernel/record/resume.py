@@ -53,6 +53,15 @@ def sessions_folder(store: str) -> str:
     return os.path.join(os.path.dirname(store), "sessions")
 
 
+def private_parents(store: str) -> Iterator[str]:
+    """Yield the folders in which private files of a process may be written, the preferred first.
+
+    They are the record's, and a private temporary folder, which is made when it is asked for.
+    """
+    yield sessions_folder(store)
+    yield private_folder()
+
+
 def chain(connection: sqlite3.Connection, node: str) -> list[bytes]:
     """Return the transcript entries of each turn from the first to `node`, as JSON lines."""
     import zlib
@@ -66,13 +75,15 @@ def write_transcript(folder: str, entries: Iterable[bytes], session_id: str) -> 
     It is in `folder`, or in a private temporary folder if that can't be written. `entries` are the
     JSON lines of each turn.
     """
+    from ..claude.files import write_new
+
     text = b"".join(_of_session(entries, session_id))
     name = f"{session_id}.jsonl"
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        return _write_new(os.path.join(folder, name), text)
+        return write_new(os.path.join(folder, name), text)
     except OSError:
-        return _write_new(os.path.join(private_folder(), name), text)
+        return write_new(os.path.join(private_folder(), name), text)
 
 
 def _of_session(entries: Iterable[bytes], session_id: str) -> Iterator[bytes]:
@@ -98,18 +109,6 @@ def _of_session(entries: Iterable[bytes], session_id: str) -> Iterator[bytes]:
         known.update(names)
         yield parent.sub(hung, session.sub(named, lines))
         last = names[-1] if names else last
-
-
-def _write_new(path: str, data: bytes) -> str:
-    """Write a file that only this user can read; leave none if it can't be written."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-    except OSError:
-        os.unlink(path)
-        raise
-    return path
 
 
 def private_folder() -> str:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from ..claude.frames import whole
 from ..claude.processes import runs
 from ..errors import StoreError
-from ..turns.identity import settings_json, settings_name
+from ..turns.identity import sealed, settings_json, settings_name
 from ..turns.prompt import Attachment, Prompt
 from ..turns.settings import Settings
 from ..turns.tree import SNIPPET, Node
@@ -77,6 +77,10 @@ SETTINGS = """
     select digest, json from settings where digest in (
         select t.settings from member m join turn t on t.id = m.turn where m.notebook = ?
     )
+"""
+# The settings whose MCP servers are JSON, and no path and no digest.
+UNSEALED = """
+    select digest, json from settings where ltrim(json_extract(json, '$.mcp_config')) like '{%'
 """
 
 
@@ -205,6 +209,27 @@ class Store(Database):
         with self.read() as db:
             return {name: _settings_of(asked) for name, asked in db.execute(SETTINGS, (notebook,))}
 
+    def unsealed(self) -> bool:
+        """Return whether settings of an older version hold MCP servers and their secrets."""
+        with self.read() as db:
+            (found,) = db.execute(f"select exists ({UNSEALED})").fetchone()
+        return bool(found)
+
+    def seal(self) -> None:
+        """Put digests in place of the MCP servers that older versions recorded; see `sealed`.
+
+        The old bytes are overwritten in the file.
+        """
+        with self.lend() as db:
+            db.execute("pragma secure_delete = on")
+        with self.write() as db:
+            for name, text in db.execute(UNSEALED).fetchall():
+                settings = sealed(_settings_of(text))
+                row = (settings_json(settings), _flags(settings), name)
+                db.execute("update settings set json = ?, flags = ? where digest = ?", row)
+        with self.lend() as db:
+            db.execute("pragma wal_checkpoint(truncate)")
+
     # --- processes -------------------------------------------------------------------------------
 
     def note_process(self, process: Process) -> None:
@@ -280,9 +305,18 @@ def _attach(db: sqlite3.Connection, turn: int, attachments: Sequence[Attachment]
 
 def _settings(db: sqlite3.Connection, settings: Settings) -> str:
     name = settings_name(settings)
-    row = (name, settings_json(settings), json.dumps([settings.cwd, *settings.argv()]))
+    row = (name, settings_json(settings), _flags(settings))
     db.execute("insert into settings values (?, ?, ?) on conflict do nothing", row)
     return name
+
+
+def _flags(settings: Settings) -> str:
+    """Return what the next kernel's first process is started with, as JSON: folder, then flags.
+
+    MCP servers are not among them: they come from the configuration of each kernel.
+    """
+    flags = settings.changed(mcp_config=None).argv()
+    return json.dumps([settings.cwd, *flags])
 
 
 def _attachment(row: Sequence[Any]) -> Attachment:

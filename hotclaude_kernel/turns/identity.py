@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOISE = frozenset({"signature", "cache_control", "caller"})  # fields of a block, not its content
 SECRET = frozenset({"env", "headers"})  # fields of an MCP server whose values are secret
-DIGESTED = "mcp.v1:"  # prefix of a digest that replaces an MCP configuration, in cassettes
+DIGESTED = "mcp.v1:"  # prefix of a digest that replaces an MCP configuration where it is recorded
 
 
 def digest(tag: str, value: Any) -> str:
@@ -98,8 +98,27 @@ def settings_name(settings: Settings) -> str:
 
 
 def settings_json(settings: Settings) -> str:
-    """Return settings as the JSON that is recorded."""
-    return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
+    """Return settings as the JSON that is recorded, sealed."""
+    return json.dumps(asdict(sealed(settings)), sort_keys=True, separators=(",", ":"))
+
+
+def sealed(settings: Settings) -> Settings:
+    """Return settings as they are recorded: a digest in place of MCP servers given as JSON.
+
+    Their `env` and `headers`, `args` and addresses may hold keys. The turn's key stays the same. A
+    path to a configuration stays as it is.
+    """
+    config = settings.mcp_config
+    if config is None or not config.lstrip().startswith("{"):
+        return settings
+    return settings.changed(mcp_config=servers_digest(settings))
+
+
+def servers_digest(settings: Settings) -> str | None:
+    """Return the digest that stands for the MCP servers of settings, `None` if none are set."""
+    if settings.mcp_config is None:
+        return None
+    return DIGESTED + _mcp_digest(_content(settings.mcp_config, settings.cwd))
 
 
 def settings_values(settings: Settings) -> dict[str, Any]:
@@ -206,18 +225,35 @@ class _Response:
     def entries(self) -> Iterator[Frame]:
         # Blocks and results of no call in this turn, such as an older task's, come last.
         for agent in [None, *self._blocks]:
-            yield from self._said_by(agent)
+            yield from self._with_agents(agent)
         yield from map(self._returned, chain.from_iterable(self._results.values()))
         yield from self._stop
 
-    def _said_by(self, agent: str | None) -> Iterator[Frame]:
+    def _with_agents(self, agent: str | None) -> Iterator[Frame]:
+        """Yield what an agent said, and what its subagents said where it called them.
+
+        Agents are kept in a list, and not by recursion: they may be nested to any depth.
+        """
+        speaking = [self._said_by(agent)]
+        while speaking:
+            match next(speaking[-1], None):
+                case None:
+                    speaking.pop()
+                case str(call):
+                    speaking.append(self._said_by(call))
+                case dict(entry):
+                    yield entry
+
+    def _said_by(self, agent: str | None) -> Iterator[Frame | str]:
+        """Yield the entries of an agent, and the id of each call before what it returned."""
         blocks = self._blocks.pop(agent, [])
         # Group by message: a call may return before its message ends.
         for _, message in groupby(blocks, key=lambda block: block.message_id or block.uuid):
             said = list(message)
             yield from map(self._said, said)
-            for call in [block.content["id"] for block in said if "id" in block.content]:
-                yield from self._said_by(call)
+            calls = [block.content.get("id") for block in said]
+            for call in [call for call in calls if isinstance(call, str)]:
+                yield call
                 yield from map(self._returned, self._results.pop(call, []))
 
     def _said(self, block: Block) -> Frame:

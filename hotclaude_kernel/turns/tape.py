@@ -11,11 +11,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..claude.events import Block, Delta, MessageStarted
 from ..claude.frames import DECIDED, dumps, loads
 from ..claude.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ..claude.events import Decided, Event
     from ..claude.frames import Frame
@@ -87,7 +88,11 @@ def _only(value: Mapping[str, Any], allowed: Kept) -> Frame:
 
 
 class Tape:
-    """The recorder of one turn: it is called with each frame, and keeps the recorded part."""
+    """The recorder of one turn: it is called with each frame and the events that are in it.
+
+    It keeps the recorded part of the frame. Whatever it reads itself, it reads from the events:
+    their types were checked.
+    """
 
     def __init__(self) -> None:
         self._frames: list[Frame] = []
@@ -95,23 +100,23 @@ class Tape:
         self._tracks: dict[int, list[tuple[int, int]]] = {}
         self._began = time.monotonic()
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: Frame, events: Iterable[Event]) -> None:
         """Record one frame."""
-        if frame.get("type") == "stream_event":
-            self._hear(frame["event"])
-        elif (recorded := kept(frame)) is not None:
-            if self._track and frame.get("type") == "assistant" and _is_text(frame):
-                self._tracks[len(self._frames)] = self._track
-                self._track = []
+        for event in events:
+            self._hear(event)
+        if (recorded := kept(frame)) is not None:
             self._frames.append(recorded)
 
-    def _hear(self, event: Frame) -> None:
-        if event["type"] == "message_start":
-            self._track = []  # a retried message streams its text from the start
-        delta = event.get("delta") or {}
-        if delta.get("type") == "text_delta":
-            spent = time.monotonic() - self._began
-            self._track.append((round(spent * 1000), len(delta["text"])))
+    def _hear(self, event: Event) -> None:
+        match event:
+            case MessageStarted():
+                self._track = []  # a retried message streams its text from the start
+            case Delta(kind="text"):
+                spent = time.monotonic() - self._began
+                self._track.append((round(spent * 1000), len(event.text)))
+            case Block(kind="text") if self._track:
+                self._tracks[len(self._frames)] = self._track
+                self._track = []
 
     def decided(self, decided: Decided) -> None:
         """Record a decision of the user; the process sends no frame for it."""
@@ -130,10 +135,6 @@ class Tape:
         The JSON is `{frame number: [[ms since the turn began, characters], …]}`.
         """
         return json.dumps(self._tracks, separators=(",", ":")).encode() if self._tracks else b""
-
-
-def _is_text(frame: Frame) -> bool:
-    return any(block.get("type") == "text" for block in frame["message"]["content"])
 
 
 def lines(frames: bytes) -> list[Frame]:

@@ -285,7 +285,7 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
     return Recorded(
         node=node,
         prompt=turn.prompt,
-        settings=turn.settings,
+        settings=identity.sealed(turn.settings),
         frames=turn.tape.frames if turn.tape else b"",
         deltas=turn.tape.deltas if turn.tape else b"",
         entries=entries,

@@ -19,6 +19,7 @@ from hotclaude_kernel.claude.frames import (
     request_frame,
     response_frame,
     user_frame,
+    without_copies,
 )
 
 from ..support.examples import json_objects
@@ -36,9 +37,9 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-def feed(framer: LineFramer, data: bytes, sizes: list[int]) -> list[bytes]:
+def feed(framer: LineFramer, data: bytes, sizes: list[int]) -> list[bytes | bytearray]:
     """Feed data in chunks of the sizes given, over and over."""
-    lines: list[bytes] = []
+    lines: list[bytes | bytearray] = []
     at = step = 0
     while at < len(data):
         size = sizes[step % len(sizes)]
@@ -159,3 +160,33 @@ class TestWhatWeWrite:
     def test_a_refusal_names_the_request_and_says_why(self) -> None:
         answer = refusal_frame("r1", "not served")["response"]
         assert answer == {"subtype": "error", "request_id": "r1", "error": "not served"}
+
+
+class TestWithoutCopies:
+    COPY = "[Image: source: /home/user/a b/projects/-x/1/tool-results/mcp-nb-blob-1-x.png]"
+
+    def frame(self, *texts: str) -> Frame:
+        image = {"type": "image", "source": {"data": "aGk="}}
+        content = [*({"type": "text", "text": text} for text in texts), image]
+        result = {"type": "tool_result", "tool_use_id": "t", "content": content}
+        message = {"role": "user", "content": [result]}
+        return {"type": "user", "message": message, "tool_use_result": content, "uuid": "u"}
+
+    def test_the_paths_of_copied_images_are_left_out(self) -> None:
+        windows = r"[Image: source: C:\Users\user\.claude\tool-results\x.png]"
+        assert without_copies(self.frame("here", self.COPY, windows)) == self.frame("here")
+
+    def test_what_only_looks_like_it_stays(self) -> None:
+        texts = (f"see {self.COPY}", f"{self.COPY}\n", "[Image: source: /a/plot.png]", "")
+        assert without_copies(self.frame(*texts)) == self.frame(*texts)
+
+    def test_other_frames_and_odd_ones_are_as_they_were(self) -> None:
+        odd: list[Frame] = [
+            {"type": "assistant", "message": {"content": [{"type": "text", "text": self.COPY}]}},
+            {"type": "user"},
+            {"type": "user", "message": None},
+            {"type": "user", "message": {"content": self.COPY}},
+            {"type": "user", "message": {"content": [None, 1, {"type": "tool_result"}]}},
+        ]
+        for frame in odd:
+            assert without_copies(frame) == frame

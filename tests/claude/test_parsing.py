@@ -25,6 +25,7 @@ from hotclaude_kernel.claude.events import (
     Usage,
 )
 from hotclaude_kernel.claude.parsing import parse
+from hotclaude_kernel.claude.shapes import Misshapen
 
 from ..support.examples import json_objects
 
@@ -473,6 +474,14 @@ class TestResults:
 
     def test_one_with_nothing_in_it_is_a_result_all_the_same(self) -> None:
         assert isinstance(parse({"type": "result"})[0], Result)
+
+    @pytest.mark.parametrize(
+        "told",
+        [{"is_error": "no"}, {"is_error": 1}, {"subtype": 5}, {"result": ["text"]}],
+    )
+    def test_one_of_a_wrong_shape_is_none(self, told: Frame) -> None:
+        with pytest.raises(Misshapen):
+            parse({"type": "result", **told})
 
 
 class TestUnknownFrames:

@@ -28,7 +28,7 @@ class ScriptedTransport:
     def __init__(self, version: str = "2.1.330") -> None:
         self.written: list[Frame] = []
         self.closed: list[bool] = []
-        self._version = version
+        self.greeting: Any = {"claude_code_version": version}
         self._frames: asyncio.Queue[list[Frame]] = asyncio.Queue()
         self._wrote = asyncio.Event()
 
@@ -43,7 +43,7 @@ class ScriptedTransport:
         self._wrote.set()
         request = frame.get("request") or {}
         if request.get("subtype") == "initialize":
-            self.answer(frame["request_id"], {"claude_code_version": self._version})
+            self.answer(frame["request_id"], self.greeting)
 
     def death(self) -> ProcessDied:
         return ProcessDied("The claude process was killed by SIGKILL", returncode=-9)
@@ -170,6 +170,7 @@ class TestFramesNobodyKnows:
             {"type": "assistant", "message": "of another shape"},
             {"type": "keep_alive"},
             {},
+            {"type": 5},
         ],
     )
     async def test_they_are_skipped_with_a_debug_line(

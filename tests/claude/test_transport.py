@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from hotclaude_kernel.claude.transport import ProcessTransport, spawn
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -26,3 +23,21 @@ async def test_an_opening_that_is_cancelled_leaves_no_pipe_open(tmp_path: Path, 
     await asyncio.sleep(0)  # a transport closes its file in the loop's next step
     pipes = (process.stdin, process.stdout, process.stderr)
     assert [pipe.closed for pipe in pipes if pipe] == [True] * 3
+
+
+async def test_what_a_dying_process_says_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is shown in a cell and saved with the notebook."""
+    key = "sk-ant-" + "api03-" + "x1" * 20
+    monkeypatch.setenv("SOME_TOKEN", "the-token-of-the-user")
+    servers = '{"mcpServers":{"s":{"command":"s","env":{"PASSWORD":"quite hushed"}}}}'
+    lines = f"first the-token-of-the-user\nlast {key} quite hushed {Path.home()}/x"
+    process = spawn(["/bin/sh", "-c", f"echo '{lines}' >&2; exit 3"], str(tmp_path))
+    transport = ProcessTransport(process, ["--mcp-config", servers])
+    await transport.open()
+    assert await transport.read() == []
+    death = transport.death()
+    await transport.close(now=True)
+    assert death.message == "The claude process ended with exit code 3: last sk-ant-… … ~/x"
+    assert death.stderr == "first …\nlast sk-ant-… … ~/x"

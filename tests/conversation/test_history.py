@@ -152,7 +152,7 @@ class Answering:
         for line in frames_of({"type": "text", "text": Answering.answer}).splitlines():
             frame = loads(line)
             assert frame is not None
-            turn.tape(frame)
+            turn.tape(frame, parse(frame))
             for event in parse(frame):
                 turn.take(event)
                 self.show(event)

@@ -62,7 +62,8 @@ async def test_a_crash_and_a_new_system_prompt_resume_and_only_one_notice_is_sai
         assert prompts(server.requests[-1]) == ["prompt a", "prompt b", "prompt c"]
         assert "can't be used" not in book.said()
         assert modes(temporary) == {0o700}
-        assert modes(private_folder()) == {0o600}
+        # The transcript, and the folder of the system prompt.
+        assert modes(private_folder()) == {0o600, 0o700}
     finally:
         await book.conversation.close()
     assert modes(private_folder()) == set()

@@ -68,8 +68,8 @@ signal.signal(signal.SIGUSR1, tell)
 
 #: Of ours, what a kernel that is ready has loaded beyond what it has before the spawn.
 LOADED = {
-    "claude.events", "claude.folders", "claude.frames", "claude.parsing", "claude.session",
-    "claude.transport",
+    "claude.events", "claude.files", "claude.folders", "claude.frames", "claude.parsing",
+    "claude.session", "claude.shapes", "claude.transport",
     "conversation", "conversation.consent", "conversation.conversation", "conversation.live",
     "conversation.lookup",
     "conversation.modes",
@@ -77,6 +77,7 @@ LOADED = {
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
     "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm", "pool.withholding",
+    "pool.written",
     "record.answers", "record.claim", "record.database", "record.notebook", "record.notebooks",
     "record.schema", "record.store", "record.transcripts", "record.writing",
     "record.writing.changes", "record.writing.jobs", "record.writing.journal",
@@ -87,8 +88,8 @@ LOADED = {
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
 FIRST = {
-    "claude", "claude.launch", "claude.private", "claude.processes", "claude.trust", "errors",
-    "kernel", "kernel.startup", "record", "record.resume",
+    "claude", "claude.arguments", "claude.launch", "claude.private", "claude.processes",
+    "claude.trust", "errors", "kernel", "kernel.startup", "record", "record.resume",
 }  # fmt: skip
 
 #: Loaded at the first tool card, `%` line, question, replay, search or export, and not before.

@@ -14,6 +14,7 @@ from jupyter_core.paths import jupyter_config_path
 from hotclaude_kernel.claude import launch
 from hotclaude_kernel.conversation.position import RESUMED
 from hotclaude_kernel.kernel.startup import configured, resumed_flags
+from hotclaude_kernel.pool.written import Written
 from hotclaude_kernel.record import resume
 from hotclaude_kernel.turns.settings import Settings
 
@@ -157,3 +158,40 @@ class TestResumedFlags:
             extra_args=("--model", "x", "--settings", "evil.json"),
         )
         assert resumed_flags(stranger.argv()) == tuple(Settings(**self.KEPT).argv())
+
+
+class TestPrespawned:
+    """The first process gets private arguments by file, as all others do."""
+
+    @pytest.fixture
+    def binary(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A binary that says which arguments it got."""
+        path = home / "claude"
+        path.write_text('#!/bin/sh\necho "$@"\n')
+        path.chmod(0o755)
+        monkeypatch.setenv("HOTCLAUDE_CLI", str(path))
+        return path
+
+    def prespawned(self, home: Path) -> launch.Prespawned:
+        flags = ("--system-prompt", "Be kind.")
+        parents = resume.private_parents(str(home / "store.db"))
+        return launch.Prespawned(flags, "s", cwd=str(home), parents=parents)
+
+    @pytest.mark.usefixtures("binary")
+    def test_the_files_are_the_records_and_go_with_it(self, home: Path) -> None:
+        made = self.prespawned(home)
+        told, _ = made.process.communicate()
+        assert made.flags == ("--system-prompt", "Be kind.")  # what the pool compares
+        assert b"--system-prompt-file" in told
+        assert b"Be kind." not in told
+        (file,) = Path(made.folder).iterdir()
+        assert file.read_text() == "Be kind."
+        assert file.is_relative_to(home / "sessions")
+        Written(transcript=made.file, folder=made.folder).remove()
+        assert list((home / "sessions").iterdir()) == []
+
+    def test_nothing_is_left_of_one_that_cant_be_started(self, home: Path, binary: Path) -> None:
+        binary.write_text("#!/nowhere/sh\n")
+        with pytest.raises(OSError, match="No such file"):
+            self.prespawned(home)
+        assert list((home / "sessions").iterdir()) == []

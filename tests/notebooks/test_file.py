@@ -100,15 +100,38 @@ class TestWriting:
         file.write(path, "new")
         assert (path.read_text(), mode(path)) == ("new", bits)
 
-    def test_a_link_keeps_pointing_to_its_file(self, tmp_path: Path) -> None:
+    def test_a_link_that_was_read_keeps_pointing_to_its_file(self, tmp_path: Path) -> None:
         (tmp_path / "there").mkdir()
         target, link = tmp_path / "there" / "nb.ipynb", tmp_path / "nb.ipynb"
         link.symlink_to(Path("there") / "nb.ipynb")
-        for text in ("made", "changed"):  # the file need not exist yet
-            file.write(link, text)
+        target.write_text(json.dumps(content()))
+        for title in ("made", "changed"):
+            notebook = file.read_notebook(link)
+            notebook.content["metadata"]["title"] = title
+            file.write_notebook(notebook)
             assert link.is_symlink()
-            assert target.read_text() == text
+            assert file.load(target) == content(title=title)
         assert [*target.parent.iterdir()] == [target]
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_a_link_that_lies_where_a_file_goes_is_replaced(
+        self, tmp_path: Path, exists: bool
+    ) -> None:
+        """A repository may hold one that leads out of it."""
+        target, link = tmp_path / "profile", tmp_path / "nb.hotclaude.jsonl"
+        if exists:
+            target.write_text("mine")
+        link.symlink_to(target)
+        file.write(link, "a cassette")
+        assert link.read_text() == "a cassette"
+        assert not link.is_symlink()
+        assert target.exists() is exists
+        assert not exists or target.read_text() == "mine"
+
+    def test_a_stream_of_the_process_is_written_into(self, tmp_path: Path) -> None:
+        with (tmp_path / "out").open("wb") as out:
+            file.write(Path(f"/proc/self/fd/{out.fileno()}"), "text")
+        assert (tmp_path / "out").read_text() == "text"
 
     def test_what_can_not_be_replaced_is_written_into(self, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe"
@@ -132,7 +155,7 @@ class TestWriting:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(Path, step, fail)
+            patched.setattr(os, step, fail)
             with pytest.raises(UsageError) as caught:
                 file.write(path, "new")
         assert caught.value.message == f"{path} can't be written: No space left on device"

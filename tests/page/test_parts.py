@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hotclaude_kernel.claude.events import Retry, Usage
 from hotclaude_kernel.claude.frames import whole
-from hotclaude_kernel.errors import ApiError, Interrupted, UsageError
+from hotclaude_kernel.errors import ApiError, ControlError, HotClaudeError, Interrupted, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.page.parts import (
     bundle,
@@ -132,6 +132,17 @@ class TestErrorLines:
 
     def test_without_a_hint_it_is_one_line(self) -> None:
         assert error_lines(Interrupted("Interrupted")) == ["Interrupted: Interrupted"]
+
+    def test_a_hint_is_made_visible(self) -> None:
+        error = UsageError("no", hint="Such as a\x1b]0;x\x07b\u202e.")
+        assert error_lines(error)[1] == "Such as ab⟨U+202E⟩."
+
+    @pytest.mark.parametrize("kind", [ApiError, ControlError])
+    def test_a_secret_in_what_the_api_or_the_process_said_is_masked(
+        self, kind: type[HotClaudeError]
+    ) -> None:
+        key = "sk-ant-" + "api03-" + "x1" * 20
+        assert error_lines(kind(f"bad key {key}")) == [f"{kind.__name__}: bad key sk-ant-…"]
 
     def test_what_the_api_said_is_made_visible(self) -> None:
         [line] = error_lines(ApiError("a\x1b[31mb\u202e\nc"))

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hotclaude_kernel.claude import arguments
 from hotclaude_kernel.claude.launch import TOKEN_ENV
 from hotclaude_kernel.claude.processes import started, this_kernel
 from hotclaude_kernel.pool import orphans
+from hotclaude_kernel.record.notebook import Record
 from hotclaude_kernel.record.store import Process, Store
 
 if TYPE_CHECKING:
@@ -110,3 +112,18 @@ def test_this_process_itself_is_never_among_them(
 ) -> None:
     monkeypatch.setattr(orphans, "_carries", lambda pid, _: pid == os.getpid())
     assert orphans.carriers(token) == {}
+
+
+def test_the_arguments_of_a_dead_kernels_processes_go_when_a_later_one_starts(
+    tmp_path: Path,
+) -> None:
+    """Whatever killed it, and whether or not it had recorded the process."""
+    left = tmp_path / "sessions" / f"{arguments.FOLDER}{DEAD.replace(':', '-')}-abc"
+    left.mkdir(parents=True)
+    (left / "1").write_text("secret")
+    record = Record(store=str(tmp_path / "store.db"))
+    with closing(record):
+        flags = ["--system-prompt", "secret"]
+        _, mine = arguments.hand_over(flags, [str(tmp_path / "sessions")])
+        assert orphans.clear(record) == 0
+        assert [str(path) for path in (tmp_path / "sessions").iterdir()] == [mine]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hotclaude_kernel.claude import arguments
 from hotclaude_kernel.errors import (
     ClaudeUnusable,
     ConversationLost,
@@ -86,7 +87,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(pool_module, "spawn", made.spawn)
     monkeypatch.setattr(pool_module, "find_claude", lambda _: "claude")
     monkeypatch.setattr(pool_module, "started", lambda _: 0)
-    monkeypatch.setattr(pool_module, "ProcessTransport", lambda process: process)
+    monkeypatch.setattr(pool_module, "ProcessTransport", lambda process, flags: process)
     monkeypatch.setattr(pool_module, "Session", lambda process: FakeSession(process.pid, made))
     monkeypatch.setattr(orphans, "end_all", lambda _: None)
     monkeypatch.setattr(pool_module, "SPARE_AFTER_S", 0.0)
@@ -372,3 +373,69 @@ class TestEnding:
             pool.retire(warm)
         await pool.ended()
         assert noted() == []
+
+
+class TestPrivateArguments:
+    """Each process has a folder of its own for what others must not read."""
+
+    TOLD = Settings(system="Be kind.")
+
+    def folders(self, pool: Pool, tmp_path: Path) -> list[str]:
+        return [path.name for path in (tmp_path / "sessions").glob("*")]
+
+    async def test_the_folder_lives_as_long_as_the_process(
+        self, pool: Pool, world: World, tmp_path: Path
+    ) -> None:
+        async with pool.lease(place(system="Be kind.")) as warm:
+            (argv,) = world.spawned
+            assert "Be kind." not in argv
+            assert argv[argv.index("--system-prompt-file") + 1].startswith(warm.written.folder)
+            assert len(self.folders(pool, tmp_path)) == 1
+            pool.retire(warm)
+        await pool.ended()
+        assert self.folders(pool, tmp_path) == []
+
+    @pytest.mark.parametrize("turns", [0, 2])
+    async def test_nothing_is_left_of_a_process_that_does_not_start(
+        self, pool: Pool, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+    ) -> None:
+        world.fails = ProcessDied("no")
+        with pytest.raises((ProcessDied, ConversationLost)):
+            async with pool.lease(place(turns, system="Be kind.")):
+                pass
+
+        def refused(*_: object) -> None:
+            raise ClaudeUnusable("no")
+
+        monkeypatch.setattr(pool_module, "spawn", refused)
+        with pytest.raises(ClaudeUnusable):
+            async with pool.lease(place(turns, system="Be kind.")):
+                pass
+        assert self.folders(pool, tmp_path) == []
+
+    async def test_where_they_cant_be_written_nothing_is_started(
+        self, pool: Pool, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("hotclaude_kernel.claude.files.write_new", full)
+        with pytest.raises(ClaudeUnusable, match=r"can't be handed to claude: .*No space left"):
+            async with pool.lease(place(system="Be kind.")):
+                pass
+        assert world.spawned == []
+        assert self.folders(pool, tmp_path) == []
+
+    async def test_those_of_a_prespawned_process_that_does_not_fit_go_with_it(
+        self, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        killed: list[Any] = []
+        monkeypatch.setattr(pool_module, "kill_unadopted", killed.append)
+        flags, folder = arguments.hand_over(self.TOLD.argv(), [str(tmp_path / "sessions")])
+        early = SimpleNamespace(
+            process="early", flags=tuple(flags), cwd="/", node=None, file="", folder=folder
+        )
+        pool._early = early  # type: ignore[assignment]
+        async with pool.lease(place()):
+            assert killed == ["early"]
+            assert self.folders(pool, tmp_path) == []

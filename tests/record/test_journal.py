@@ -259,6 +259,19 @@ class TestTheFile:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             assert left(file) == []  # it is in use
 
+    def test_a_link_at_its_name_is_not_followed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        made, target = Journal(str(tmp_path / "store.db"), "1:1"), tmp_path / "target"
+        target.write_text("mine")
+        (tmp_path / f"store.db{made._name}").symlink_to(target)
+        made.append([])
+        assert target.read_text() == "mine"
+        assert made.path is not None
+        assert made.path.parent != tmp_path  # it went to the temporary folder
+        made.remove()
+
     def test_it_is_in_a_temporary_folder_where_the_records_can_not_be_written(
         self, file: str, record: Record, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

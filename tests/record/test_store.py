@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -178,3 +180,50 @@ class TestTheFile:
     def test_a_record_that_fails_later_is_said_too(self, store: Store) -> None:
         with pytest.raises(StoreError, match="failed"), store.read() as db:
             db.execute("select * from nothing")
+
+
+class TestSealing:
+    """MCP servers given as JSON hold keys; a digest stands for them in the record."""
+
+    CONFIG = '{"mcpServers":{"s":{"command":"s","args":["--key","hush"],"env":{"KEY":"hush"}}}}'
+
+    def test_what_is_recorded_holds_no_servers(self, store: Store, book: Book) -> None:
+        node = book.add("hello", asked_under=Settings(mcp_config=self.CONFIG, model="m"))
+        turn = store.turn(node.id)
+        assert turn.fault() == ""
+        assert str(turn.settings.mcp_config).startswith("mcp.v1:")
+        with store.read() as db:
+            ((text, flags),) = db.execute("select json, flags from settings").fetchall()
+        assert "hush" not in text
+        assert "--mcp-config" not in flags
+        assert '"--model", "m"' in flags
+        assert not store.unsealed()
+
+    def test_a_path_stays_a_path(self, store: Store, book: Book) -> None:
+        node = book.add("hello", asked_under=Settings(mcp_config="{servers}.json"[1:]))
+        assert store.turn(node.id).settings.mcp_config == "servers}.json"
+
+    def test_what_an_older_version_recorded_is_overwritten(self, tmp_path: Path) -> None:
+        path = tmp_path / "store.db"
+        with closing(Store(str(path))) as store:
+            book = Book(store)
+            under = Settings(mcp_config=self.CONFIG, cwd="/a")
+            node = book.add("hello", asked_under=under)
+            beside = book.add("hello", asked_under=Settings(mcp_config="servers.json"))
+            old = json.dumps(asdict(under)), json.dumps(["/a", *under.argv()])
+            with store.write() as db:
+                db.execute(
+                    "update settings set json = ?, flags = ? where json like '%mcp.v1%'", old
+                )
+            assert store.unsealed()
+            assert b"hush" in below(tmp_path)
+            store.seal()
+            assert not store.unsealed()
+            assert store.turn(node.id).fault() == ""
+            assert store.turn(beside.id).settings.mcp_config == "servers.json"
+            assert b"hush" not in below(tmp_path)
+        assert b"hush" not in below(tmp_path)
+
+
+def below(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())

@@ -10,6 +10,7 @@ import pytest
 from hotclaude_kernel.claude.events import Block, MessageStarted
 from hotclaude_kernel.errors import Interrupted
 from hotclaude_kernel.record.transcripts import transcript_path
+from hotclaude_kernel.turns.identity import key_of
 from hotclaude_kernel.turns.prompt import Attachment, Prompt
 from hotclaude_kernel.turns.settings import (
     EFFORTS,
@@ -19,7 +20,7 @@ from hotclaude_kernel.turns.settings import (
     RESTRICTED_LOCKS,
     Settings,
 )
-from hotclaude_kernel.turns.turn import Clock, Turn
+from hotclaude_kernel.turns.turn import Clock, Turn, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,3 +244,16 @@ class TestTranscriptPath:
     def test_one_that_was_never_written_is_none(self, tmp_path: Path) -> None:
         assert transcript_path(tmp_path, "893541a6") is None
         assert transcript_path(tmp_path / "missing", "893541a6") is None
+
+
+def test_a_recorded_turn_holds_no_servers_that_were_given_as_json() -> None:
+    """It goes to the record, to a journal and to a cassette as it is."""
+    config = '{"mcpServers":{"s":{"command":"s","env":{"KEY":"hush"}}}}'
+    settings = Settings(mcp_config=config, system="Be kind.")
+    key = key_of(parent=None, prompt=Prompt(text="a"), settings=settings)
+    turn = Turn(prompt=Prompt(text="a"), uuid="u", number=1, settings=settings, key=key)
+    turn.end("ok")
+    made = recorded(turn, parent=None, entries=b"", cli="")
+    assert "hush" not in str(made)
+    assert (made.settings.system, made.fault()) == ("Be kind.", "")
+    assert turn.settings == settings

@@ -97,9 +97,7 @@ def _known(store: Store, nodes: Iterable[str]) -> Iterator[str]:
 
 def _portable(turn: Recorded) -> Recorded:
     """Return a turn without the settings of this machine; its key is unchanged."""
-    config = turn.settings.mcp_config
-    if config is not None and not config.startswith(identity.DIGESTED):
-        config = identity.DIGESTED + identity.settings_values(turn.settings)["mcp_config"]
+    config = identity.servers_digest(turn.settings)
     settings = turn.settings.changed(cwd=None, mcp_config=config)
     turn = replace(turn, settings=settings)
     if fault := turn.fault():

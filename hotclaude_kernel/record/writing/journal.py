@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from ...claude.files import PRIVATE, SAFELY, write_new
 from ...claude.processes import runs
 from ...errors import StoreError, StoreUnavailable
 from ...turns.tree import Branches
@@ -70,6 +71,7 @@ class Journal:
         path = stem.with_name(stem.name + self._name)
         _open.add(path)
         try:
+            write_new(str(path), b"")  # refuses a link that somebody has put there
             _append(path, data)
             _sync(path.parent)
         except OSError:
@@ -94,7 +96,7 @@ class Journal:
 
 
 def _append(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFELY, PRIVATE)
     try:
         while data:
             data = data[os.write(descriptor, data) :]

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..claude.frames import whole
 from ..errors import UsageError
 from ..turns.prompt import Attachment
 
@@ -85,7 +86,7 @@ def read_image(name: str, folder: Path) -> Attachment:
             f"The image {name} can't be read: {why}",
             hint=f"Paths are taken from {folder}.",
         ) from error
-    return Attachment(name=path.name, media_type=_media_type(name, data), data=data)
+    return Attachment(name=whole(path.name), media_type=_media_type(name, data), data=data)
 
 
 def _pasted_image(name: str, encoded: str) -> Attachment:

@@ -111,7 +111,7 @@ class Cells:
             self._say_notices(page)
 
     async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Outcome:
-        lines, text = split(cell.code)
+        lines, text = split(whole(cell.code))
         # The conversation must be this notebook's before a `%` line moves its position.
         await self.conversation.enter(
             cell.id, cell.client, stdin=cell.stdin, asks=bool(text.strip())
@@ -212,8 +212,8 @@ class Cells:
         turn = next(turns, None)
         if turn is None or turn.status != "ok" or turn.prompt != prompt:
             return None
-        now = self.conversation.position.asked(prompt).key
-        if turn.key.settings != now.settings:
+        now = self.conversation.position.askings(prompt)
+        if turn.key.settings not in [asking.key.settings for asking in now]:
             return None  # it was another question
         on_path = any(node.id == turn.node for node in self.conversation.branches.path)
         return turn if on_path else None

@@ -249,7 +249,9 @@ def _named(store: Store, beginning: str) -> str:
 def _markdown(turn: Recorded) -> str:
     node = turn.node
     quoted = "".join(f"> {line}".rstrip() + "\n" for line in turn.prompt.text.splitlines())
-    said = "".join(data.get("text/markdown", "") for data in shown(turn.frames)).strip()
+    said = "".join(
+        data.get("text/markdown", "") for data in shown(turn.frames, elsewhere=turn.elsewhere)
+    ).strip()
     head = f"## Turn {node.number}\n\nnode {node.id}, key {node.key}, {node.model}"
     ended = "" if node.status == "ok" else f"\n\n*{node.status}*"
     return f"{head}\n\n{quoted}\n{said}{ended}\n"

@@ -19,6 +19,7 @@ from ..pool import orphans
 from ..pool.pool import Pool
 from ..record.notebook import Record
 from ..turns import budget
+from ..turns.settings import PERMISSION_MODES
 from ..turns.turn import Turn
 from . import settings
 from .consent import Consent
@@ -127,8 +128,9 @@ class Conversation:
         `ReplayMiss`, `BudgetReached`, `TransportError` or `ConversationLost` if nothing was sent.
         """
         await self.recognise(prompt.cell_id)
-        asking = self.position.asked(prompt)
-        found = await self._lookup.decide(prompt, asking, mode=self.mode, again=again)
+        askings = self.position.askings(prompt)
+        asking = askings[0]
+        found = await self._lookup.decide(prompt, askings, mode=self.mode, again=again)
         if found.turn is not None:
             self.position.rewind(asking, found.turn.node.id)
             placed(False)
@@ -143,6 +145,7 @@ class Conversation:
             conditions = await asyncio.to_thread(self._lookup.pulled_in, prompt, asking.settings)
         self.position.rewind(asking)
         self.position.say_goes_on()
+        self.position.say_mode(asking)
         placed(True)
         turn = self._new_turn(prompt, asking)
         turn.conditions = conditions
@@ -203,17 +206,16 @@ class Conversation:
     def _noting(self, show: Callable[[Event], None]) -> Callable[[Event], None]:
         def take(event: Event) -> None:
             self._note(event)
+            if isinstance(event, ModeChanged) and "permission_mode" not in self.position.locked:
+                # The process says so: the user has approved a plan, say. A replay only shows it.
+                self.position.settings = self.settings.changed(permission_mode=event.mode)
             show(event)
 
         return take
 
     def _note(self, event: Event) -> None:
-        match event:
-            case TurnStarted():
-                self.model, self.tools = event.model, event.tools
-            case ModeChanged():
-                mode = event.mode
-                self.position.settings = self.settings.changed(permission_mode=mode)
+        if isinstance(event, TurnStarted):
+            self.model, self.tools = event.model, event.tools
 
     # --- replaying -------------------------------------------------------------------------------
 
@@ -226,7 +228,7 @@ class Conversation:
         decision, of = found.decision, found.turn
         assert decision.replay is not None
         assert of is not None
-        turn = self._new_turn(prompt, asking, replayed=True)
+        turn = self._new_turn(prompt, found.asking, replayed=True)
         turn.priced, turn.absent = of.priced, decision.absent
         turn.source = f"{decision.replay.source} {decision.replay.name}".rstrip()
         replay = self._asking = Replay(turn, of, show, paced=self.pace == "recorded")
@@ -234,17 +236,19 @@ class Conversation:
             await replay.play()
         finally:
             self._asking = None
-        self.position.settings = turn.settings
         for event in turn.events:
             self._note(event)
-        self.position.follow(asking, of.node, origin=decision.replay.origin)
+        modes = [e.mode for e in turn.events if isinstance(e, ModeChanged)]
+        known = [mode for mode in modes if mode in PERMISSION_MODES]  # any text may be recorded
+        mode = [found.asking.settings.permission_mode, *known][-1]
+        self.position.follow(asking, of.node, origin=decision.replay.origin, mode=mode)
         return turn
 
     async def events_of(self, turn: Turn) -> list[Event]:
         """Return the events of a finished turn, from the record if they are not in memory."""
         if turn.events or turn.node is None:
             return turn.events
-        return (await asyncio.to_thread(self.record.turn, turn.node)).events
+        return (await asyncio.to_thread(self.record.turn, turn.node)).shown
 
     # --- before it is asked ----------------------------------------------------------------------
 

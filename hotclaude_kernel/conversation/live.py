@@ -114,7 +114,7 @@ class Live:
         """Send the prompt and take the turn's events; return its result, or the process's death."""
         turn, session = self.turn, warm.session
         self._warm, session.permit = warm, self._decide
-        turn.tape = session.tape = Tape()
+        turn.tape = session.tape = Tape(turn.uuid)
         watch = asyncio.create_task(
             stall.watch(session, turn, self._show, timeout_s=self._stall_timeout_s, stop=self._stop)
         )

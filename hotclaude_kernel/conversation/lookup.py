@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What is decided about a question: the turn to replay, or the conditions to ask it under."""
+    """What is decided about a question, and where it is asked.
+
+    It has the turn to replay, or the conditions to ask it under.
+    """
 
     decision: Decision
+    asking: Asking
     turn: Recorded | None = None
     conditions: Conditions = NONE
 
@@ -41,24 +45,27 @@ class Lookup:
         self._withholding = withholding
         self._files: Files | None = None  # made at the first live turn
 
-    async def decide(self, prompt: Prompt, asking: Asking, *, mode: str, again: bool) -> Found:
+    async def decide(
+        self, prompt: Prompt, askings: list[Asking], *, mode: str, again: bool
+    ) -> Found:
         """Decide whether a prompt is answered from the record (see `replay.decide`).
 
-        The notebook's own record is looked at first, then the rest of its scope. Raises
-        `ReplayMiss` if no recorded turn holds and the mode forbids asking.
+        `askings` are the questions whose answers it may replay, the one to ask first. For each, the
+        notebook's own record is looked at first, then the rest of its scope. Raises `ReplayMiss` if
+        no recorded turn holds and the mode forbids asking.
         """
-        found = await asyncio.to_thread(self._decide, prompt, asking, mode=mode, again=again)
+        found = await asyncio.to_thread(self._decide, prompt, askings, mode=mode, again=again)
         decision = found.decision
         if decision.refused:
             from . import misses
 
             why = decision.because
             raise await asyncio.to_thread(
-                misses.explained, self._record, asking, prompt, mode=mode, because=why
+                misses.explained, self._record, found.asking, prompt, mode=mode, because=why
             )
         return found
 
-    def _decide(self, prompt: Prompt, asking: Asking, *, mode: str, again: bool) -> Found:
+    def _decide(self, prompt: Prompt, askings: list[Asking], *, mode: str, again: bool) -> Found:
         """Decide, and read the files that the decision needs; blocks.
 
         All is done in one call, because each wait for a thread delays the prompt.
@@ -66,14 +73,23 @@ class Lookup:
         from .replay import ASK
 
         asks_anyway = mode in ("off", "all") or (again and mode != "none")
-        found = Found(ASK)
+        found = Found(ASK, askings[0])
         if not asks_anyway:
-            found = self._find(asking, prompt.cell_id, mode=mode, again=again)
+            found = self._find(askings, prompt.cell_id, mode=mode, again=again)
         if found.turn is None and not found.decision.refused:
-            found = found._replace(conditions=self.pulled_in(prompt, asking.settings))
+            found = found._replace(conditions=self.pulled_in(prompt, askings[0].settings))
         return found
 
-    def _find(self, asking: Asking, cell_id: str | None, *, mode: str, again: bool) -> Found:
+    def _find(self, askings: list[Asking], cell_id: str | None, *, mode: str, again: bool) -> Found:
+        """Return the first answer that holds, else the decision about the question to ask."""
+        found = []
+        for asking in askings:
+            found.append(self._answer(asking, cell_id, mode=mode, again=again))
+            if found[-1].turn is not None:
+                return found[-1]
+        return found[0]
+
+    def _answer(self, asking: Asking, cell_id: str | None, *, mode: str, again: bool) -> Found:
         """Look in the notebook's own record, then in the rest of its scope."""
         from . import surroundings
         from .replay import ASK, decide
@@ -86,8 +102,9 @@ class Lookup:
             kept = self._record.kept
             decision = decide(found, now, mode=mode, again=again, kept=kept)
             if decision.replay is not None:
-                return Found(decision, self._record.recorded(decision.replay.node, cell_id))
-        return Found(decision)
+                turn = self._record.recorded(decision.replay.node, cell_id)
+                return Found(decision, asking, turn)
+        return Found(decision, asking)
 
     def pulled_in(self, prompt: Prompt, settings: Settings) -> Conditions:
         """Return the conditions of a prompt that is asked now, and begin to watch its files.

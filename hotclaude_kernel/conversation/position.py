@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import StoreError
 from ..pool.warm import Place
+from ..record.resume import RESUMED
 from ..turns import cellids
 from ..turns.identity import key_of, servers_digest
 from ..turns.tree import span
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from ..turns.settings import Settings
     from ..turns.tree import Branches, Node
     from .rules import Rules
-
-# The settings that a later kernel takes over from the turn it goes on after.
-RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
 
 
 class Asking(NamedTuple):
@@ -83,6 +81,9 @@ class Position:
         self._meanwhile = (settings, self.touched, self.new, self._goes_on)
         self._withdrawn: list[str] = []  # notices that turned out to be wrong
         self._left: Left | None = None  # what the running turn has left, unless it comes out equal
+        # Of the turns that this kernel has replayed, by node: the settings of the user that they
+        # were looked up under, and the permission mode that they ended in where they were recorded.
+        self._replayed: dict[str, tuple[Settings, str]] = {}
         self._rules: Rules | None = None
 
     @property
@@ -195,12 +196,30 @@ class Position:
             self._goes_on = True
 
     def asked(self, prompt: Prompt) -> Asking:
-        """Return the position at which a prompt would be asked. Only here its key is computed."""
+        """Return the position at which a prompt would be asked."""
+        return self.askings(prompt)[0]
+
+    def askings(self, prompt: Prompt) -> list[Asking]:
+        """Return the questions whose answers a prompt may replay; the first is the one to ask.
+
+        There is a second one where a replayed turn ended in another permission mode, as when a plan
+        was approved in it: the turns recorded behind it were asked under that mode. The replay does
+        not change the user's mode, so these turns have another key than the prompt would have. Only
+        here keys are computed.
+        """
         before = self.before(prompt.cell_id)
         rewinds = self._turn_of(prompt.cell_id) is not None
         settings = self.settings_after(before) if rewinds else self.settings
         parent = before.id if before else None
-        return Asking(before, settings, key_of(parent=parent, prompt=prompt, settings=settings))
+        modes = [settings.permission_mode]
+        if before is not None and "permission_mode" not in self.locked:
+            modes.append(self._replayed.get(before.id, (settings, modes[0]))[1])
+        found = []
+        for mode in dict.fromkeys(modes):
+            under = settings.changed(permission_mode=mode)
+            key = key_of(parent=parent, prompt=prompt, settings=under)
+            found.append(Asking(before, under, key))
+        return found
 
     def before(self, cell_id: str | None) -> Node | None:
         """Return the turn that a cell's turn would follow."""
@@ -244,16 +263,33 @@ class Position:
         self.record.write(deleted=left.made)
         self._withdrawn.append(left.line)
 
-    def follow(self, asking: Asking, node: Node, *, origin: int | None = None) -> None:
+    def follow(
+        self, asking: Asking, node: Node, *, origin: int | None = None, mode: str = ""
+    ) -> None:
         """Move to a replayed turn, a recorded one of the notebook `origin`.
 
-        `rewind` has left what it does not follow.
+        `rewind` has left what it does not follow. `mode` is the permission mode in which the turn
+        ended where it was recorded, by default the user's. The settings stay the user's, those of
+        `asking`: a replay changes nothing that Claude may do.
         """
+        self.settings = asking.settings
+        self._replayed[node.id] = (asking.settings, mode or asking.settings.permission_mode)
         if self._rules:
             self._rules.forget(node.id)  # a replayed turn allows nothing
         self.branches.step_back(asking.before)
         self.record.join(node, origin=origin)
         self.new = self._goes_on = False
+
+    def say_mode(self, asking: Asking) -> None:
+        """Notify the user, at a live turn behind a replay, if that turn ended in another mode."""
+        node = asking.before.id if asking.before else ""
+        now = asking.settings.permission_mode
+        _, then = self._replayed.get(node, (asking.settings, now))
+        if then != now:
+            self._notices.append(
+                f"Goes on in the permission mode {now}: the turn before ended in {then}, and its "
+                "replay changes no mode"
+            )
 
     def say_goes_on(self) -> None:
         """Notify the user, at the first live turn, that it follows an earlier kernel's turn."""
@@ -316,14 +352,16 @@ class Position:
 
         If a cell of this kernel has set any, they are the current ones. Else they are those of the
         kernel's configuration, and the turn's own for unset ones of `RESUMED`. Permissions are
-        never taken from the turn.
+        never taken from the turn. Of a turn that this kernel replayed, the settings are those that
+        it was looked up under: the recorded ones may have the folder of another notebook.
         """
         if self.touched:
             return self.settings
         settings = self._configured
         if node is not None:
             with contextlib.suppress(StoreError):
-                asked = self.record.settings_of(node)
+                replayed = self._replayed.get(node.id)
+                asked = replayed[0] if replayed else self.record.settings_of(node)
                 unset = [name for name in RESUMED if getattr(settings, name) is None]
                 kept = {name: getattr(asked, name) for name in unset if name not in self.locked}
                 settings = settings.changed(**kept)

@@ -16,7 +16,7 @@ from ..claude.events import Delta, Result
 from ..claude.parsing import parse
 from ..turns.outcome import outcome
 from ..turns.tape import lines
-from ..turns.turn import UNREADABLE
+from ..turns.turn import UNREADABLE, as_recorded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -169,7 +169,7 @@ class Replay:
                 yield Delta(index=0, kind="text", text=text[at : at + length])
                 at += length
             for event in _parsed(frame):
-                yield event
+                yield as_recorded(event) if self._of.elsewhere else event
 
     async def _stopped_before(self, seconds: float) -> bool:
         """Wait for that many seconds; return whether the replay was stopped meanwhile."""

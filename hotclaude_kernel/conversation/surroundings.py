@@ -14,16 +14,19 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..claude.frames import whole
 from ..turns.conditions import Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import BufferedReader
 
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
@@ -36,6 +39,7 @@ COMMAND = re.compile(r"\s*/([\w:.-]+)")
 DEPTH = 5  # how far `claude` follows files that mention files
 MOST_FILES = 200
 MOST_BYTES = 1_000_000  # of a file that is looked through for mentions
+MOST_HASHED = 100_000_000  # bytes of a file; of a larger one, the size and the beginning count
 
 MAC = sys.platform == "darwin"
 # Where an administrator puts instructions and settings for all users of a machine.
@@ -113,12 +117,13 @@ def pulled(text: str, settings: Settings, folder: Path) -> list[str]:
 
     `CLAUDE.md` is always among them, so that one that is added later is noticed.
     """
-    found = dict.fromkeys(_mentioned(text, folder))
+    found = dict.fromkeys(_mentioned(whole(text), folder))
     if settings.setting_sources is None or "project" in settings.setting_sources:
         found["CLAUDE.md"] = None
         texts = [*_command(text, folder), *_instructions(folder)]
         found |= dict.fromkeys(_relative(path, folder) for path in _with_imports(texts))
-    return list(found)[:MOST_FILES]
+    # `claude` can't open a file whose name is not UTF-8.
+    return [path for path in found if whole(path) == path][:MOST_FILES]
 
 
 def _mentioned(text: str, folder: Path) -> Iterator[str]:
@@ -155,7 +160,7 @@ def _named(name: str, folder: Path) -> str:
     """Return a path as it is recorded: from the folder if it lies there, with `/` between names."""
     path = os.path.normpath(_path(name, folder))
     inside = os.path.relpath(path, folder)
-    return (path if inside.startswith("..") else inside).replace(os.sep, "/")
+    return (path if Path(inside).parts[0] == ".." else inside).replace(os.sep, "/")
 
 
 def _command(text: str, folder: Path) -> Iterator[Path]:
@@ -203,7 +208,7 @@ def _with_imports(paths: Iterable[Path]) -> list[Path]:
 def _imports(path: Path) -> Iterator[Path]:
     """Yield the files that a file of instructions or a command mentions."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             text = file.read(MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return
@@ -220,12 +225,22 @@ def contents(paths: Iterable[str], folder: Path) -> dict[str, str | None]:
 
 def _sha256(path: str) -> str | None:
     try:
-        if not os.path.isfile(path):  # noqa: PTH113 - a device or a pipe might never end
-            return None
-        with open(path, "rb") as file:  # noqa: PTH123
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with _opened(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) <= MOST_HASHED:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+            # `claude` reads no such file whole, and a cell must not wait for it.
+            return hashlib.sha256(b"%d:" % size + file.read(MOST_BYTES)).hexdigest()
     except (OSError, ValueError):
         return None
+
+
+def _opened(path: str | Path) -> BufferedReader:
+    """Open a file. Raises `OSError` if it is none: reading a device or a pipe might never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no file")
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
 
 
 # --- the endpoint ----------------------------------------------------------------------------

@@ -24,14 +24,6 @@ CONFIG_NAME = "hotclaude_config"
 NOTEBOOK_ENV = "JPY_SESSION_NAME"  # Jupyter Server sets it to the notebook's path
 SCOPE_ENV = "HOTCLAUDE_SCOPE"  # the path of the notebook whose answers replay in a headless run
 MODEL_ENV = "ANTHROPIC_MODEL"  # the model of new conversations
-# The flags of recorded settings, in the order of `Settings`; further arguments come after them.
-RECORDED = (
-    "--model", "--effort", "--permission-mode", "--system-prompt", "--append-system-prompt",
-    "--tools", "--allowedTools", "--thinking-display", "--fallback-model", "--max-turns",
-    "--setting-sources", "--mcp-config",
-)  # fmt: skip
-# Those that a later kernel takes over, as `conversation.position.RESUMED` names them.
-RESUMED = ("--model", "--effort", "--system-prompt", "--append-system-prompt", "--tools")
 CHANNELS = ("shell", "iopub", "control", "stdin")  # without the heartbeat, which binds by itself
 BACKLOG = 100
 
@@ -55,7 +47,7 @@ def prespawn(argv: list[str]) -> Prespawned | None:
         if early is None:
             cwd = os.getcwd()
             early = Prespawned(flags, session_id, cwd=cwd, held=_held(cwd, said))
-    except (ClaudeNotFound, UsageError, OSError):
+    except (ClaudeNotFound, UsageError, OSError, ValueError):
         return None
     return early
 
@@ -85,35 +77,19 @@ def _prespawn_resumed(session_id: str, said: trust.Policy) -> Prespawned | None:
         return None  # another kernel runs the conversation: the first cell forks it
     import json
 
-    cwd, *recorded = json.loads(settings)
-    flags, folder = resumed_flags(recorded), cwd or os.getcwd()
-    held = _held(folder, said)
+    recorded = json.loads(settings)
+    flags = resume.resumed_flags(recorded, model=os.environ.get(MODEL_ENV))
+    cwd = recorded.get("cwd") or os.getcwd()
+    held = _held(cwd, said)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
     try:
         parents = resume.private_parents(store)
         return Prespawned(
-            flags, session_id, cwd=folder, node=node, file=file, held=held, parents=parents
+            flags, session_id, cwd=cwd, node=node, file=file, held=held, parents=parents
         )
     except BaseException:
         os.unlink(file)
         raise
-
-
-def resumed_flags(recorded: list[str]) -> tuple[str, ...]:
-    """Return the flags of a kernel without configuration that goes on after a recorded turn.
-
-    Taken over are those that `conversation.position.RESUMED` names. Servers, permissions and
-    further arguments come from the user alone: the turn may be from a stranger's cassette.
-    """
-    taken = {"--model": os.environ.get(MODEL_ENV) or None}
-    for name, value in zip(recorded[::2], recorded[1::2], strict=False):
-        if name not in RECORDED:
-            break  # what follows are further arguments, of any form
-        if name in RESUMED and not taken.get(name):
-            taken[name] = value
-    taken |= dict(zip(DEFAULT_FLAGS[::2], DEFAULT_FLAGS[1::2], strict=True))
-    pairs = [(name, taken[name]) for name in RECORDED if taken.get(name) is not None]
-    return tuple(word for name, value in pairs for word in (name, value or ""))
 
 
 def configured(argv: list[str]) -> bool:

@@ -19,7 +19,7 @@ from ..record.database import MEMORY
 from ..record.store import Store
 from ..turns.identity import settings_digest
 from ..turns.tape import events
-from ..turns.turn import UNREADABLE
+from ..turns.turn import UNREADABLE, as_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,13 +97,22 @@ def _cell_faults(cell: CodeCell, sources: Sources) -> Iterator[str]:
         yield fault
     if cell.about != turn.about(settings_digest(turn.settings)):
         yield "its metadata are not those of its turn"
-    expected = [data for data in shown(turn.frames) if "text/markdown" in data]
+    # A notebook is saved with what was live, or with what a cassette was shown as.
+    ways = (shown(turn.frames, elsewhere=elsewhere) for elsewhere in (False, True))
+    if not any(_shows(cell, way) for way in ways):
+        yield "its outputs are not what its recording is shown as"
+
+
+def _shows(cell: CodeCell, outputs: list[Data]) -> bool:
+    """Return whether the outputs of a cell's answer are these."""
+    expected = [data for data in outputs if "text/markdown" in data]
     there = [data for data in cell.outputs if "text/markdown" in data]
     kinds = ("text/markdown", "text/html")
     # The outputs above the answer come from the cell's `%` lines.
     answer = there[len(there) - len(expected) :] if expected else []
-    if [[d.get(k) for k in kinds] for d in answer] != [[d.get(k) for k in kinds] for d in expected]:
-        yield "its outputs are not what its recording is shown as"
+    return [[d.get(k) for k in kinds] for d in answer] == [
+        [d.get(k) for k in kinds] for d in expected
+    ]
 
 
 class _Outputs:
@@ -127,14 +136,17 @@ class _Outputs:
         self.held.clear()
 
 
-def shown(frames: bytes) -> list[Data]:
-    """Return the outputs, as MIME bundles, that a page makes of a turn's recorded frames."""
+def shown(frames: bytes, *, elsewhere: bool = False) -> list[Data]:
+    """Return the outputs, as MIME bundles, that a page makes of a turn's recorded frames.
+
+    `elsewhere` is as in `Recorded`.
+    """
 
     async def play() -> list[Data]:
         outputs = _Outputs()
         page = NotebookPage(outputs)
         for event in events(frames):
-            page.take(event)
+            page.take(as_recorded(event) if elsewhere else event)
         page.close()
         return list(outputs.held.values())
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from ..claude.folders import Folders
+    from ..claude.frames import Frame
     from ..claude.launch import Prespawned
     from ..record.notebook import Record
     from ..turns.settings import Settings
@@ -63,6 +64,7 @@ class Pool:
         self.asleep = False  # whether the serving process was ended because it was idle
         self.home: Place | None = None  # the place where the next cell will ask
         self._record = record
+        record.told = _told
         self._binary = binary
         self._early = prespawned
         self._starting: list[Starting] = []
@@ -404,6 +406,13 @@ async def _rewound(warm: Warm, place: Place) -> bool:
         return False
     del warm.held[len(place.path) :]
     return True
+
+
+def _told(frames: bytes) -> list[Frame]:
+    """Return the messages of a recorded answer that the page showed."""
+    from ..page.told import told  # imported here because few transcripts are rebuilt
+
+    return told(frames)
 
 
 def _prompted(settings: Settings) -> tuple[str | None, str | None]:

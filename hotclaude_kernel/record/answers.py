@@ -186,13 +186,16 @@ def conditions_of(db: sqlite3.Connection, turn: int) -> Conditions:
     return Conditions() if row is None else _conditions(db, row[0], turn, row[1])
 
 
-def watched(store: Database, notebook: int) -> list[str]:
-    """Return the paths of all files that the prompts of a notebook have pulled in."""
+def watched(store: Database, notebook: int, waiting: Iterable[Recorded]) -> list[str]:
+    """Return the paths of all files that the prompts of a notebook have pulled in.
+
+    `waiting` are turns of it that are not recorded yet.
+    """
     with store.read() as db:
-        rows = db.execute(
-            "select distinct path from condition where notebook = ? and after < 2", (notebook,)
-        )
-        return [path for (path,) in rows]
+        rows = [path for (path,) in db.execute(WATCHED, (notebook,))]
+    return list(
+        dict.fromkeys([*rows, *(path for turn in waiting for path in turn.conditions.files)])
+    )
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -29,7 +29,9 @@ MEMORY = ":memory:"
 TRANSACTION = ("begin immediate", "commit", ("rollback",))
 PART = ("savepoint part", "release part", ("rollback to part", "release part"))
 # Failures of the caller and not of the file: the same call would fail again.
-WRONG = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
+WRONG = (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError, UnicodeEncodeError)
+# Of a damaged file, even SQLite's message may be no text.
+FAILURES = (sqlite3.Error, zlib.error, UnicodeDecodeError, *WRONG)
 
 
 class Database:
@@ -52,7 +54,7 @@ class Database:
                 if path != MEMORY:
                     self._reading, self._reading_lock = _open(path, busy_s), threading.RLock()
                 unless_done.pop_all()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"The record {path} can't be used: {error}",
                 hint="Turns are answered but not recorded. Repair the file, restart the kernel.",
@@ -103,13 +105,15 @@ class Database:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, zlib.error) as error:
-            failure = StoreError if isinstance(error, WRONG) else StoreUnavailable
-            raise failure(
-                f"The record {self.path} failed: {error}",
-                hint="The turn is kept in this kernel's memory and is recorded as soon as the "
-                "record can be written.",
-            ) from error
+        except FAILURES as error:
+            text = f"The record {self.path} failed: {error}"
+            if isinstance(error, WRONG):
+                raise StoreError(text, hint="The record is as it was before.") from error
+            hint = (
+                "The turn is kept in this kernel's memory and is recorded as soon as the record "
+                "can be written."
+            )
+            raise StoreUnavailable(text, hint=hint) from error
 
     def _migrate(self) -> None:
         db = self._writing

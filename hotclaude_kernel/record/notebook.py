@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent import futures
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from .answers import Scope
 from .claim import Claim
 from .database import MEMORY
 from .notebooks import Notebook, notebook_at, read_at
-from .resume import store_path
+from .resume import named, store_path
 from .store import Store
 from .writing import journal
 from .writing.changes import Changes
@@ -56,12 +56,12 @@ class Record:
     def __init__(
         self, path: str | None = None, *, store: str = "", scope: str | None = None
     ) -> None:
-        self.path = path
-        self._scope_path = scope or path
+        self.path, self._scope_path = path and named(path), named(scope or path or "") or None
         self.file = store or store_path()
         self.kernel = this_kernel()
         self.kept = False  # whether the notebook had turns in the record, or a cassette, already
         self.resumed: Node | None = None  # the last turn of an earlier kernel, to go on after
+        self.told = transcripts.texts  # what a model may be told of a recorded answer
         self._notices: list[str] = []
         self._private: dict[str, Recorded] = {}  # turns that must not be written
         self._left: dict[str, Recorded] = {}  # turns in journals that other kernels left
@@ -138,11 +138,16 @@ class Record:
             return self._opened
 
     def _complete(self, store: Store) -> None:
-        """Read the turns that are not on the path."""
-        rest = notebooks.whole_notebook(store, self._opened[1].row if self._opened else 0)
+        """Read the turns that are not on the path; if they can't be read, go on without them."""
+        self._whole = True
+        try:
+            rest = notebooks.whole_notebook(store, self._opened[1].row if self._opened else 0)
+        except StoreError as error:
+            self._notices.append(f"Other branches can't be shown. {error.message}")
+            self._claim.tree.forget_unknown()
+            return
         self._claim.tree.complete(rest.branches.nodes.values())
         self._versions = rest.versions
-        self._whole = True
 
     @property
     def whole(self) -> bool:
@@ -179,11 +184,14 @@ class Record:
         find: Callable[[], Notebook],
         read: Callable[[], Notebook],
         changes: Changes | None = None,
+        copies: int | None = None,
     ) -> None:
         """Go on with a notebook, as a guest if another kernel has it; see `Changes.take`."""
         changes = changes or self.changes
         elsewhere = self._scope_path if self._scope_path != self.path else None
-        taken = changes.take(self.path, find, read, folder=self._folder, scope=elsewhere)
+        taken = changes.take(
+            self.path, find, read, folder=self._folder, scope=elsewhere, copies=copies
+        )
         notebook = taken.notebook
         self._scope = None
         self._claim = Claim(changes, taken, self._say)
@@ -259,26 +267,20 @@ class Record:
 
     def _go_on_with(self, store: Store, known: Notebook) -> None:
         """Take over a notebook that was moved here, or begin with the turns of the one copied."""
-        moved = known.path is None or not Path(known.path).exists()
-        kept, ours = self.kept, self.notebook
+        moved = known.path is None or cellids.is_gone(known.path)
+        kept, path = self.kept, self.path
 
         def move() -> Notebook:
             if self.path is not None:
                 notebooks.move(store, known.id, self.path)
             return known
 
-        def copy() -> Notebook:
-            tree = known.branches
-            notebooks.copy_members(store, ours, known.id, tree)
-            notebooks.write_branches(
-                store, ours, tree.branches, tree.checkpoints, current=tree.current
-            )
-            return replace(known, id=ours, path=self.path)
-
-        if moved or self.path is None:
+        if moved or path is None:
             self._take(store, move, lambda: known)
             return
-        self._take(store, copy, lambda: known)
+        copied = replace(known, id=self.notebook, path=path)
+        copy = partial(notebooks.copy, store, path, known, known.branches.view())
+        self._take(store, copy, lambda: copied, copies=known.id)
         self.kept = kept
         name = os.path.basename(known.path or "")  # noqa: PTH119 - a name, not a file
         self._notices.append(f"Copied from {name}: goes on from there by itself")
@@ -356,25 +358,25 @@ class Record:
     def entries(self, path: list[Node]) -> list[bytes]:
         """Return the transcript of a path, as the entries of each turn.
 
-        If the transcript of a turn is missing, all of it is rebuilt from the recordings, and a
-        notice says so. Raises `StoreError` if a turn is not recorded.
+        Missing ones are rebuilt by `told`; a notice says so. Raises `StoreError` if a turn is gone.
         """
         waiting = self._waiting
         stored = len(path)
         while stored and path[stored - 1].id in waiting:
             stored -= 1
         read = self.store.entries(path[stored - 1].id) if stored else []
+        read = read if len(read) == stored else [b""] * stored
         entries = read + [waiting[node.id].entries for node in path[stored:]]
-        if len(entries) == len(path) and all(entries):
+        if all(entries):
             return entries
         self._notices.append(
             "The transcript of these turns is not on this machine: it was rebuilt from their "
             "recordings, and the prompt cache begins anew"
         )
-        return transcripts.transcript(
-            (node.uuid, turn.prompt, turn.frames)
-            for node, turn in ((node, self.turn(node.id)) for node in path)
-        )
+        return [
+            there or transcripts.rebuilt(node.uuid, self.turn(node.id), self.told, first=not at)
+            for at, (node, there) in enumerate(zip(path, entries, strict=True))
+        ]
 
     @property
     def _waiting(self) -> dict[str, Recorded]:
@@ -383,8 +385,7 @@ class Record:
 
     def turn(self, node: str) -> Recorded:
         """Return a finished turn of any notebook. Raises `StoreError` if it is not recorded."""
-        waiting = self._waiting.get(node)
-        return waiting if waiting else self.store.turn(node)
+        return self._waiting.get(node) or self.store.turn(node)
 
     def recorded(self, node: str, cell_id: str | None) -> Recorded:
         """Return a finished turn with this notebook's node, of the cell that shows it."""
@@ -398,13 +399,12 @@ class Record:
         They are the notebook's own; with `widely`, also those of the rest of its scope. Then its
         cassettes and its file are read, once.
         """
-        scope = self._whole_scope() if widely else self._own()
-        waiting = [*self._left.values(), *self.changes.unrecorded.values()]
+        scope = self._whole_scope() if widely else self._scope or Scope(notebook=self.scope)
+        # Once recorded, a turn is no newer than what was recorded after it.
+        left = {} if self.changes.drained else self._left
+        waiting = [*left.values(), *self.changes.unrecorded.values()]
         found = answers.candidates(self.store, key, scope)
         return answers.with_waiting(found, waiting, key, scope.notebook)
-
-    def _own(self) -> Scope:
-        return self._scope or Scope(notebook=self.scope)
 
     def _whole_scope(self) -> Scope:
         if self._scope is None:
@@ -426,7 +426,7 @@ class Record:
 
     def watched(self) -> list[str]:
         """Return the paths of the files that the notebook's prompts have pulled in."""
-        return answers.watched(self.store, self.scope)
+        return answers.watched(self.store, self.scope, self._waiting.values())
 
     def settings_of(self, node: Node) -> Settings:
         """Return the settings of a turn. Raises `StoreError` if they are not recorded."""

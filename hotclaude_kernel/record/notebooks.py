@@ -6,12 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..claude.events import Usage
 from ..claude.processes import runs
 from ..errors import StoreError, StoreUnavailable
 from ..turns.cellids import lasting
-from ..turns.tree import MAIN, SNIPPET, Branches, Node
+from ..turns.tree import MAIN, SNIPPET, Branches, Node, Tree
 from .answers import copy_answers
 
 if TYPE_CHECKING:
@@ -172,7 +173,13 @@ def _load(db: sqlite3.Connection, at: int, *, whole: bool = True) -> Notebook:
     branches = dict(db.execute(NAMED.format(table="branch"), (at,)))
     marks = dict(db.execute(NAMED.format(table="checkpoint"), (at,)))
     holders = db.execute("select branch, kernel from holder where notebook = ?", (at,))
-    tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
+    try:
+        tree = Branches(nodes, current=current, branches=branches, checkpoints=marks)
+    except KeyError as error:
+        raise StoreError(
+            f"The record lacks the turn {error} of this notebook",
+            hint="Turns are answered but not recorded. `hotclaude verify` tells what is damaged.",
+        ) from error
     versions = {row[0]: row[-3] for row in rows}
     return Notebook(
         id=at,
@@ -191,14 +198,34 @@ def move(store: Database, notebook: int, path: str | None) -> None:
         db.execute("update notebook set path = ? where id = ?", (path, notebook))
 
 
-def copy_members(store: Database, notebook: int, origin: int, branches: Branches) -> None:
-    """Make all turns and answers of another notebook, whose tree is `branches`, this one's too."""
+def leave(store: Database, notebook: int, path: str) -> None:
+    """Leave a notebook without a path, if it has this one."""
+    with store.write() as db:
+        named = "update notebook set path = null where id = ? and path = ?"
+        db.execute(named, (notebook, path))
+
+
+def copy_members(store: Database, notebook: int, origin: int) -> None:
+    """Make all turns and answers of another notebook this one's too."""
     with store.write() as db:
         copy_answers(db, notebook, origin)
-        db.executemany(
-            "insert into member select ?, id, ? from turn where node = ? on conflict do nothing",
-            [(notebook, lasting(node.cell_id), node.id) for node in branches.nodes.values()],
+        db.execute(
+            "insert into member select ?, turn, cell_id from member where notebook = ?"
+            " on conflict do nothing",
+            (notebook, origin),
         )
+
+
+def copy(store: Database, path: str, origin: Notebook, tree: Tree) -> Notebook:
+    """Make the notebook at a path a copy of another one; return it.
+
+    `tree` is a snapshot of the other one's: its own may have grown since.
+    """
+    with store.write() as db:
+        at = row_at(db, 0, path)
+        copy_members(store, at, origin.id)
+        write_branches(store, at, tree.branches, tree.checkpoints, current=tree.current)
+    return replace(origin, id=at, path=path)
 
 
 def row_at(db: sqlite3.Connection, row: int, path: str | None, folder: str | None = None) -> int:
@@ -267,11 +294,10 @@ def hold(
         return True
 
 
-def branches_of(store: Database, notebook: int) -> set[str]:
-    """Return the names of a notebook's branches."""
-    with store.read() as db:
-        rows = db.execute("select name from branch where notebook = ?", (notebook,))
-        return {name for (name,) in rows}
+def branches_of(store: Database, notebook: int) -> dict[str, str | None]:
+    """Return the names of a notebook's branches and their ends, as the running transaction sees."""
+    with store.write() as db:
+        return dict(db.execute(NAMED.format(table="branch"), (notebook,)))
 
 
 def release(store: Database, kernel: str) -> None:

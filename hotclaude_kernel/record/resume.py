@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import os
 
+from ..claude.launch import DEFAULT_FLAGS
 from ..claude.private import data_folder
 
 TYPE_CHECKING = False  # `typing` is an import too
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
 # The versions of the record's tables that `HEAD` and `CHAIN` can read, the current one last.
 SCHEMAS = (1, 2, 3)
+
+# The settings that a later kernel takes over from the turn it goes on after. What Claude may do is
+# not among them: that comes from the user alone.
+RESUMED = ("model", "effort", "system", "append_system", "tools", "cwd")
 
 CHAIN = """
     with recursive up(id, parent, entries, back) as (
@@ -30,7 +36,7 @@ CHAIN = """
 """
 # The end of the notebook's current branch: its next kernel resumes there, unless another holds it.
 HEAD = """
-    select t.node, s.flags, h.kernel
+    select t.node, s.json, h.kernel
     from notebook n
     join branch b on b.notebook = n.id and b.name = n.branch
     join turn t on t.id = b.turn
@@ -46,6 +52,11 @@ def store_path() -> str:
     if named:
         return os.path.abspath(os.path.expanduser(named))
     return os.path.join(data_folder(), "store.db")
+
+
+def named(path: str) -> str:
+    """Return a path as the record can hold it: bytes that are not UTF-8 become escapes."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def sessions_folder(store: str) -> str:
@@ -133,9 +144,9 @@ def private_folder() -> str:
 def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes]] | None:
     """Return where a notebook goes on, `None` if it is not recorded or the record is unreadable.
 
-    The tuple holds the node of its last turn, that turn's working directory and flags as a JSON
-    list, the kernel that holds the branch (`None` if none does), and the transcript entries.
-    Nothing is written.
+    The tuple holds the node of its last turn, that turn's settings as JSON, the kernel that holds
+    the branch (`None` if none does), and the transcript entries. Nothing is written. Return `None`,
+    too, if this machine has not the entries of each turn: the process would lack those turns.
     """
     if not os.path.exists(store):
         return None
@@ -149,12 +160,37 @@ def head_of(notebook: str, store: str) -> tuple[str, str, str | None, list[bytes
     try:
         if connection.execute("pragma user_version").fetchone()[0] not in SCHEMAS:
             return None
-        row = connection.execute(HEAD, (notebook,)).fetchone()
-        return None if row is None else (*row, chain(connection, row[0]))
-    except (sqlite3.Error, zlib.error):
+        row = connection.execute(HEAD, (named(notebook),)).fetchone()
+        entries = chain(connection, row[0]) if row is not None else []
+        return (*row, entries) if entries and all(entries) else None
+    except (sqlite3.Error, zlib.error, ValueError):  # of a damaged file, also text that is none
         return None
     finally:
         connection.close()
+
+
+def resumed_flags(recorded: Mapping[str, Any], *, model: str | None = None) -> tuple[str, ...]:
+    """Return the flags of a process that goes on after a turn that was asked under these settings.
+
+    They are those of default settings with the turn's own for `RESUMED`, and `model` if given. The
+    mode, the rules and the servers that the turn was asked under are left out. The result equals
+    `Settings.argv()`, as a test checks.
+    """
+    kept = {name: recorded.get(name) for name in RESUMED} | ({"model": model} if model else {})
+
+    def flag(name: str, value: Any) -> list[str]:
+        return [] if value is None else [name, str(value)]
+
+    tools = kept["tools"]
+    return (
+        *flag("--model", kept["model"]),
+        *flag("--effort", kept["effort"]),
+        *DEFAULT_FLAGS[:2],  # the permission mode
+        *flag("--system-prompt", kept["system"]),
+        *flag("--append-system-prompt", kept["append_system"]),
+        *flag("--tools", None if tools is None else ",".join(tools)),
+        *DEFAULT_FLAGS[2:],
+    )
 
 
 def _quoted(path: str) -> str:

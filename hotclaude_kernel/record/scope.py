@@ -7,6 +7,7 @@ If its path is unknown, it may be any notebook of the working directory: then al
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from msgspec import Struct, field
 from ..errors import StoreError, StoreUnavailable
 from .answers import Scope, in_folder
 from .cassettes import places
+from .resume import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +37,7 @@ def working_folder() -> str | None:
     except OSError:
         return None
     shared = folder == folder.parent or not os.access(folder, os.W_OK)
-    return None if shared else str(folder)
+    return None if shared else named(str(folder))
 
 
 def widened(
@@ -101,9 +103,12 @@ class _File(Struct):
 
 def _notebooks(folder: str | None) -> list[str]:
     """Return the notebook files of a folder, at most `MOST_FILES`, the latest written first."""
-    files = [path for path in Path(folder or "").glob("*.ipynb") if path.is_file()]
-    newest = sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [str(path) for path in newest[:MOST_FILES]]
+    files = []
+    for path in Path(folder or "").glob("*.ipynb"):
+        with suppress(OSError):  # it may be deleted meanwhile
+            if path.is_file():
+                files.append((path.stat().st_mtime_ns, str(path)))
+    return [path for _, path in sorted(files, reverse=True)[:MOST_FILES]]
 
 
 def saved_nodes(paths: Iterable[str]) -> frozenset[str]:

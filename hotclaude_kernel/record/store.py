@@ -42,7 +42,7 @@ TURN = NODE.replace(
                    select 1 from answer b
                    where b.key = a.key and b.notebook = a.notebook and b.at > a.at
                )
-           ), t.id
+           ), (select size from blob where digest = t.entries) = 0, t.id
     from turn t join settings s on s.digest = t.settings
     join blob f on f.digest = t.frames join blob d on d.digest = t.deltas""",
 )
@@ -152,8 +152,8 @@ class Store(Database):
             row = db.execute(f"{TURN} where t.node = ?", (SNIPPET, node)).fetchone()
             if row is None:
                 raise StoreError(f"The turn {node[:12]} is not in the record {self.path}")
-            prompt, settings, frames, deltas, cli, first, total, *rest, at = row[-11:]
-            priced, pulled, replays = rest
+            prompt, settings, frames, deltas, cli, first, total, *rest, at = row[-12:]
+            priced, pulled, replays, elsewhere = rest
             images = db.execute(ATTACHMENTS, (at,)).fetchall()
             return Recorded(
                 node=node_of(row, None, row[1]),
@@ -167,6 +167,7 @@ class Store(Database):
                 priced=bool(priced),
                 replays=bool(replays),
                 conditions=conditions_of(db, at),
+                elsewhere=bool(elsewhere),
                 pulled=pulled,
             )
 

@@ -10,17 +10,20 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..claude.events import Block
 from ..claude.frames import loads
-from ..turns.tape import lines
+from ..turns.tape import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from ..claude.frames import Frame
-    from ..turns.prompt import Prompt
+    from ..turns.turn import Recorded
 
+    # Returns the messages of a recorded answer that a model may be told, from its frames.
+    Told = Callable[[bytes], list[Frame]]
 
 # The entries that a resumed process reads. The others are a log, several times as large, and
 # checkpoints of files, whose copies belong to the session that made them.
@@ -93,42 +96,45 @@ def _size(path: Path) -> int:
         return 0
 
 
-SAID = ("assistant", "user")
+# The parent of a turn's first entry, if there is one: `resume` puts its real id here.
+BEFORE = "before"
 
 
-def transcript(turns: Iterable[tuple[str, Prompt, bytes]]) -> list[bytes]:
-    """Rebuild the transcript entries of each turn, from its prompt's uuid, its prompt and frames.
+def rebuilt(prompt_uuid: str, turn: Recorded, told: Told, *, first: bool) -> bytes:
+    """Return transcript entries for a turn, made from its prompt and its recording.
 
-    A process that resumes them knows the conversation and its tool results. The entries differ from
-    the original bytes: the reminders that `claude` puts beside the first prompt are missing, and
-    come with the next live turn. So the prompt cache begins anew; the caller tells the user.
+    `prompt_uuid` names the prompt. `told` returns the messages of the answer that a model may be
+    told. `first` says whether the turn begins the transcript. A process that resumes the entries
+    knows the conversation and its tool results. They differ from the original ones: the reminders
+    that `claude` puts beside the first prompt are missing, and come with the next live turn. So the
+    prompt cache begins anew.
     """
-    entries = []
-    last: str | None = None
-    for prompt_uuid, prompt, frames in turns:
-        written: list[bytes] = []
-        message = {"role": "user", "content": prompt.content}
-        last = _write(written, "user", message, last, prompt_uuid)
-        for frame in lines(frames):
-            if frame.get("type") in SAID and not _beside(frame):
-                last = _write(written, frame["type"], frame["message"], last, str(uuid.uuid4()))
-        entries.append(b"".join(written))
-    return entries
+    message = {"role": "user", "content": turn.prompt.content}
+    last = None if first else BEFORE
+    written = [_entry("user", message, last, prompt_uuid)]
+    last = prompt_uuid
+    for said in told(turn.frames):
+        entry_uuid = str(uuid.uuid4())
+        written.append(_entry(said["role"], said, last, entry_uuid))
+        last = entry_uuid
+    return b"".join(written)
 
 
-def _beside(frame: Frame) -> bool:
-    """Return whether a frame is outside the conversation: a subagent's, an echo, an error."""
-    return bool(
-        frame.get("parent_tool_use_id")
-        or frame.get("isReplay")
-        or frame.get("is_api_error_message")
-        or isinstance(frame["message"].get("content"), str)
-    )
+def texts(frames: bytes) -> list[Frame]:
+    """Return the texts of a recorded answer as messages, without its tools."""
+    blocks = [e for e in events(frames) if isinstance(e, Block) and e.kind == "text"]
+    return [
+        {"role": "assistant", "content": [{"type": "text", "text": block.text}]}
+        for block in blocks
+        if block.parent is None and not block.error and block.text.strip()
+    ]
 
 
-def _write(
-    written: list[bytes], kind: str, message: Any, parent: str | None, entry_uuid: str
-) -> str:
+def _entry(kind: str, message: Frame, parent: str | None, entry_uuid: str) -> bytes:
+    # A tool's input may have such names too. `resume` finds an entry's own by their spelling.
+    content = json.dumps(message, separators=(",", ":"))
+    for name in ("uuid", "parentUuid", "sessionId"):
+        content = content.replace(f'"{name}":', f'"\\u{ord(name[0]):04x}{name[1:]}":')
     entry = {
         "type": kind,
         "uuid": entry_uuid,
@@ -137,10 +143,9 @@ def _write(
         "isSidechain": False,
         "userType": "external",
         "timestamp": "2020-01-01T00:00:00.000Z",
-        "message": message,
     }
-    written.append(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-    return entry_uuid
+    head = json.dumps(entry, separators=(",", ":")).removesuffix("}")
+    return f'{head},"message":{content}}}\n'.encode()
 
 
 def transcript_path(config_dir: Path, session_id: str) -> Path | None:

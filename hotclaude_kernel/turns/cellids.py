@@ -8,6 +8,7 @@ not last has a name in the kernel that is never recorded; it is recognised by it
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -65,6 +66,17 @@ def path_of(cell_id: str) -> str | None:
 def is_file(path: str) -> bool:
     """Return whether a path, which may be anything, is that of a file."""
     return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises if a name is too long
+
+
+def is_gone(path: str) -> bool:
+    """Return whether nothing lies at a path; not if that can't be seen."""
+    try:
+        os.stat(path)  # noqa: PTH116 - as above
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR)
+    except ValueError:  # not a path
+        return True
+    return False
 
 
 def ids_in(notebook: str) -> set[str] | None:

@@ -11,12 +11,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..claude.events import Block, Delta, MessageStarted
+from ..claude.events import Block, Delta, MessageStarted, Result
 from ..claude.frames import DECIDED, dumps, loads
 from ..claude.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..claude.events import Decided, Event
     from ..claude.frames import Frame
@@ -92,20 +92,35 @@ class Tape:
 
     It keeps the recorded part of the frame. Whatever it reads itself, it reads from the events:
     their types were checked.
+
+
+    `uuid` is the prompt's. With the result that is of this prompt the recording ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uuid: str = "") -> None:
+        self._uuid = uuid
+        self._ended = False
         self._frames: list[Frame] = []
         self._track: list[tuple[int, int]] = []  # of the text block that is streaming
         self._tracks: dict[int, list[tuple[int, int]]] = {}
         self._began = time.monotonic()
 
-    def __call__(self, frame: Frame, events: Iterable[Event]) -> None:
+    def __call__(self, frame: Frame, events: Sequence[Event]) -> None:
         """Record one frame."""
+        results = [event for event in events if isinstance(event, Result)]
+        if self._ended or not all(map(self._ours, results)):
+            return
+        self._ended = bool(results)
         for event in events:
             self._hear(event)
+        if frame.get("type") == "user":
+            frame = _results(frame)
         if (recorded := kept(frame)) is not None:
             self._frames.append(recorded)
+
+    def _ours(self, result: Result) -> bool:
+        """Whether a result ends this turn, and not a queued one before it."""
+        return not self._uuid or self._uuid in (result.user_uuids or (self._uuid,))
 
     def _hear(self, event: Event) -> None:
         match event:
@@ -135,6 +150,13 @@ class Tape:
         The JSON is `{frame number: [[ms since the turn began, characters], …]}`.
         """
         return json.dumps(self._tracks, separators=(",", ":")).encode() if self._tracks else b""
+
+
+def _results(frame: Frame) -> Frame:
+    """Return a user's frame with the results of tools alone: nothing else of it is shown."""
+    message = frame["message"]
+    content = [block for block in message["content"] if block.get("type") == "tool_result"]
+    return {**frame, "message": {**message, "content": content}}
 
 
 def lines(frames: bytes) -> list[Frame]:

@@ -95,6 +95,12 @@ class Branches:
         """Add turns that were not read with the path; those that are there stay as they are."""
         self.nodes = {node.id: node for node in nodes} | self.nodes
 
+    def forget_unknown(self) -> None:
+        """Forget the branches and checkpoints whose turns are not here."""
+        known = {None, *self.nodes}
+        self.branches = {name: end for name, end in self.branches.items() if end in known}
+        self.checkpoints = {name: end for name, end in self.checkpoints.items() if end in known}
+
     @property
     def head(self) -> Node | None:
         """The turn that the next one follows, `None` before the first turn."""

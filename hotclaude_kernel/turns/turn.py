@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..claude.events import (
     Block,
+    Decided,
     Delta,
     MessageStarted,
     MessageStopped,
@@ -25,7 +26,7 @@ from .conditions import NONE, Conditions
 from .identity import Key
 from .prompt import Prompt  # noqa: TC001 - a journal is decoded by the types of `Recorded`
 from .settings import Settings
-from .tape import Tape, events
+from .tape import Tape, events, lines
 from .tree import SNIPPET, Node
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     list price. `replays` says whether this turn is replayed for its key: of several answers to one
     question, one is. `first_text_s` and `total_s` are seconds of the live turn. `conditions` are
     those under which it was asked; `pulled` is the digest of their files, a part of the node.
+    `elsewhere` says that this machine has no transcript of the turn: it comes from a cassette.
     """
 
     node: Node
@@ -200,12 +202,18 @@ class Recorded(Struct, frozen=True, kw_only=True):
     priced: bool = False
     replays: bool = True
     conditions: Conditions = NONE
+    elsewhere: bool = False
     pulled: str = ""
 
     @property
     def events(self) -> list[Event]:
         """The events of the turn, in order."""
         return events(self.frames)
+
+    @property
+    def shown(self) -> list[Event]:
+        """The events of the turn as they are shown again."""
+        return list(map(as_recorded, self.events)) if self.elsewhere else self.events
 
     @property
     def answer(self) -> str:
@@ -225,15 +233,23 @@ class Recorded(Struct, frozen=True, kw_only=True):
         )
 
     def fault(self) -> str:
-        """Check the key and the node against the content; return the fault, empty if all fits."""
+        """Check the key, the node and the frames; return the fault, empty if all fits.
+
+        The frames are checked by their grammar, and it is named by its number where one is at
+        fault.
+        """
+        from . import grammar  # imported here because only a check needs it
+
         if self.derived_key != self.node.key:
             return "its key does not follow from what was asked"
         try:
             response = identity.canonical_response(self.events)
             node = identity.node_digest(self.node.key, response, self.pulled)
+            if node != self.node.id:
+                return "its node does not follow from its frames"
+            return grammar.fault(lines(self.frames))
         except UNREADABLE as error:
             return f"its frames can't be read ({type(error).__name__})"
-        return "" if node == self.node.id else "its node does not follow from its frames"
 
     def about(self, settings_key: str) -> Frame:
         """Return the metadata that identify the turn in a saved notebook.
@@ -296,6 +312,20 @@ def recorded(turn: Turn, *, parent: str | None, entries: bytes, cli: str) -> Rec
         conditions=turn.conditions,
         pulled=pulled,
     )
+
+
+def as_recorded(event: Event) -> Event:
+    """Return an event of a turn from elsewhere as it is shown.
+
+    Whoever wrote the recording wrote what it says of decisions and notices: they are not the user's
+    own, nor those of this machine's `claude`, and are not shown as such.
+    """
+    match event:
+        case Decided():
+            return replace(event, decision=f"{event.decision}, as recorded")
+        case Notice() if event.kind != "compacted":
+            return replace(event, text=f"Recorded: {event.text}")
+    return event
 
 
 def answer_of(events: Iterable[Event]) -> str:

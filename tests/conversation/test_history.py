@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import sqlite3
 import subprocess
 import tempfile
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import settings as tries
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from hotclaude_kernel.claude.frames import loads
 from hotclaude_kernel.claude.parsing import parse
@@ -53,12 +54,17 @@ if TYPE_CHECKING:
     from hotclaude_kernel.pool.warm import Place
 
 DEADLINE_S = 30.0
+SOON_S = 0.02
 NOTES = "notes.txt"
-CELLS = "abcd"
 PROMPTS = ("one", "two", f"see @{NOTES}")
-EFFORTS = ("low", "high")
-IMAGES = (b"", b"\x89PNG1")
-MODES = ("new_episodes", "new_episodes", "none", "all", "off")
+CELLS = {"a": "one", "b": f"see @{NOTES}", "c": "two", "d": "one"}  # with the usual prompt of each
+IMAGE = b"\x89PNG1"
+SET = (("endpoint", "here"), ("endpoint", "there"), ("effort", "low"), ("effort", "high"))
+
+
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    """Draw the usual value most of the time: else a question is hardly ever asked twice."""
+    return st.sampled_from([*[usual] * 2 * len(others), *others])
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -81,16 +87,17 @@ class Model:
     """What is recorded of a notebook."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[Said, str | None]] = []  # with the notes then; the newest last
+        # With the notes and the endpoint then; the newest is the last.
+        self.answers: list[tuple[Said, str | None, str]] = []
         self.turns: list[Said] = []  # in the order in which they were first recorded
         self.left: list[tuple[Said, str]] = []  # what turns made of the notes
         self.cells: dict[Said, str | None] = {}
         self.end: list[Entry] = []  # where the next kernel goes on
 
-    def replayed(self, asked: Said, notes: str) -> Said | None:
+    def replayed(self, asked: Said, notes: str, endpoint: str) -> Said | None:
         """Return the turn that answers the question of `asked`, whose answer is not looked at."""
-        for said, then in reversed(self.answers):
-            same = said._replace(answer="") == asked._replace(answer="")
+        for said, then, by in reversed(self.answers):
+            same = said._replace(answer="") == asked._replace(answer="") and by == endpoint
             if same and (then in (None, notes) or notes in self._later(said)):
                 return said
         return None
@@ -99,19 +106,21 @@ class Model:
         since = self.turns[self.turns.index(said) :]
         return {notes for turn, notes in self.left if turn in since}
 
-    def record(self, said: Said, cell: str | None, then: str | None, left: str | None) -> None:
+    def record(
+        self, said: Said, cell: str | None, then: str | None, by: str, left: str | None
+    ) -> None:
         if said not in self.turns:
             self.turns.append(said)
         if left is not None:
             self.left.append((said, left))
         self.answers = [known for known in self.answers if known[0] != said]
-        self.answers.append((said, then))
+        self.answers.append((said, then, by))
         self.cells[said] = cell or self.cells.get(said)
 
     def renew(self, said: Said, cell: str | None) -> None:
         """A replay makes a turn the newest answer."""
-        (then,) = (then for known, then in self.answers if known == said)
-        self.record(said, cell, then, None)
+        ((_, then, by),) = (answer for answer in self.answers if answer[0] == said)
+        self.record(said, cell, then, by, None)
 
 
 # --- stand-ins ------------------------------------------------------------------------------------
@@ -179,6 +188,8 @@ class Kernel:
         self.touched = False  # whether a setting was changed in this kernel's life
         self.private: set[Said] = set()
         self.known: dict[Said, str | None] = {}  # the turns of its tree, and their cells
+        self.watches = False  # whether its turns note what they make of the notes
+        self.began = False  # whether it has asked a live turn
         self.unsure = False  # what it moved while nothing was recorded may be forgotten
 
     def kill(self) -> None:
@@ -216,12 +227,17 @@ class History(RuleBasedStateMachine):
         self.around.enter_context(pytest.MonkeyPatch.context()).setattr(
             conversations, "Live", Answering
         )
-        for module, name in ((settling, "SETTLE_S"), (changes, "CLAIM_S"), (writer, "BUSY_S")):
-            self.around.enter_context(pytest.MonkeyPatch.context()).setattr(module, name, 0.02)
+        self.patched = self.around.enter_context(pytest.MonkeyPatch.context())
+        self.patched.setattr(writer, "BUSY_S", SOON_S)
+        self.patched.setattr(writer, "PAUSE_S", SOON_S)
+        self.wait(DEADLINE_S)
         home = Path(self.around.enter_context(tempfile.TemporaryDirectory()))
         env = isolated_env(home, "http://127.0.0.1:9", "")
+        env["HOTCLAUDE_ENDPOINT"] = "here"
         self.around.enter_context(entered(env, home / "work"))
-        self.path = written(home / "work" / "book.ipynb", CELLS)
+        self.path = written(home / "work" / "book.ipynb", "".join(CELLS))
+        self.other = written(home / "work" / "other.ipynb", "z")
+        self.endpoint = "here"
         self.notes = "0"
         Path(NOTES).write_text(self.notes)
         self.model = Model()
@@ -230,6 +246,7 @@ class History(RuleBasedStateMachine):
         self.kernels: dict[str, Kernel | None] = {"host": None, "guest": None}
         self.dead: list[Kernel] = []
         self.lock: sqlite3.Connection | None = None
+        self.writes = ""  # the kernel that has asked while the record is locked
         self.file = home / ".local" / "share" / "hotclaude" / "store.db"
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -248,9 +265,16 @@ class History(RuleBasedStateMachine):
             self._begin(found)
         return found
 
+    def wait(self, patience_s: float) -> None:
+        """Set how long cells, openings and closings wait for the record."""
+        for module, name in ((settling, "SETTLE_S"), (changes, "CLAIM_S"), (changes, "CLOSE_S")):
+            self.patched.setattr(module, name, patience_s)
+
     def hidden(self, name: str) -> bool:
-        """Whether the kernel would be a new guest that can't see what the host could not write."""
-        return name == "guest" and self.kernels["guest"] is None and self.lock is not None
+        """Whether the kernel can't see what the other one could not write."""
+        if self.lock is None:
+            return False
+        return self.writes not in ("", name) or (name == "guest" and self.kernels["guest"] is None)
 
     async def _open(self, kernel: Kernel) -> None:
         await kernel.conversation.open()
@@ -264,7 +288,7 @@ class History(RuleBasedStateMachine):
         there = [node.id for node in kernel.conversation.branches.path]
         assert there == [self.nodes[said] for _, said in kernel.path]
 
-    @rule(name=st.sampled_from(["host", "guest"]), kill=st.booleans())
+    @rule(name=mostly("host", "guest"), kill=st.booleans())
     def ends(self, name: str, kill: bool) -> None:
         kernel = self.kernels[name]
         if kernel is None:
@@ -293,30 +317,53 @@ class History(RuleBasedStateMachine):
 
     # --- cells -----------------------------------------------------------------------------------
 
+    @initialize(count=st.integers(0, len(CELLS)))
+    def begins(self, count: int) -> None:
+        """Another notebook has asked the same before; its answers are none of ours."""
+        self._elsewhere(*CELLS.values())
+        self.runs("host", count)
+
+    def _elsewhere(self, *texts: str) -> None:
+        other = Kernel(self.other)
+        Answering.notes = None
+        for text in texts:
+            Answering.answer = f"other answer {next(self.count)}"
+            self.run(self._ask(other.conversation, None, text, b"", again=True))
+        self.run(other.conversation.close())
+        other.stop()
+
+    @rule(name=mostly("host", "guest"), count=st.integers(1, len(CELLS)))
+    def runs(self, name: str, count: int) -> None:
+        for cell in [*CELLS][:count]:
+            self.asks(name, cell)
+
     @rule(
-        name=st.sampled_from(["host", "host", "guest"]),
-        cell=st.sampled_from([*CELLS, *CELLS, None]),
-        text=st.sampled_from(PROMPTS),
-        image=st.sampled_from(IMAGES),
-        again=st.booleans(),
-        mode=st.sampled_from(MODES),
+        name=mostly("host", "guest"),
+        cell=st.sampled_from([*CELLS, None]),
+        text=mostly(None, *PROMPTS),
+        image=mostly(b"", IMAGE),
+        again=mostly(False, True),
+        mode=mostly("new_episodes", "none", "all", "off"),
         fresh=st.booleans(),
-        edits=st.booleans(),
+        edits=mostly(False, True),
     )
     def asks(
         self,
         name: str,
         cell: str | None,
-        text: str,
-        image: bytes,
-        again: bool,
-        mode: str,
-        fresh: bool,
-        edits: bool,
+        text: str | None = None,
+        image: bytes = b"",
+        again: bool = False,
+        mode: str = "new_episodes",
+        fresh: bool = True,
+        edits: bool = False,
     ) -> None:
+        text = text or CELLS[cell or "a"]
         if self.hidden(name):
             return
         kernel = self.kernel(name)
+        if self.lock is not None:
+            self.writes = name
         own = [at for at, (shown, _) in enumerate(kernel.path) if shown == cell and cell]
         before = kernel.path[: own[-1]] if own else kernel.path
         if own and not kernel.touched:
@@ -324,10 +371,11 @@ class History(RuleBasedStateMachine):
         asked = Said(tuple(said for _, said in before), text, image, kernel.effort, "")
         replays = None
         if mode not in ("off", "all") and not (again and mode != "none"):
-            replays = self.model.replayed(asked, self.notes)
+            replays = self.model.replayed(asked, self.notes, self.endpoint)
         Answering.answer = f"answer {next(self.count)}" if fresh else "the same"
         Answering.notes = Answering.answer if edits else None
         Answering.asked = None
+        branches = len(kernel.conversation.branches.branches)
         kernel.conversation.mode = mode
         turn = self.run(self._ask(kernel.conversation, cell, text, image, again=again))
         if replays is None and mode == "none":
@@ -340,6 +388,9 @@ class History(RuleBasedStateMachine):
         self.nodes[said] = turn.node
         if replays is None:
             assert Answering.asked == tuple(self.nodes[turn] for turn in asked.before)
+        if kernel.end[len(before) :][:1] and kernel.end[len(before)][1] == said:
+            # The same answer again leaves nothing behind.
+            assert len(kernel.conversation.branches.branches) == branches
         self._settle(kernel, name, before, said, cell, mode, live=replays is None)
 
     async def _ask(
@@ -367,6 +418,11 @@ class History(RuleBasedStateMachine):
     ) -> None:
         """Move the model along."""
         then = self.notes if NOTES in said.text else None
+        if live:
+            # It looks up what the notebook has mentioned once, at its first live turn.
+            before_it = [] if kernel.began else self.model.turns
+            kernel.watches |= any(NOTES in turn.text for turn in [*before_it, said])
+            kernel.began = True
         left = Answering.notes if live else None
         kept = live and mode != "off" and not set(said.before) & kernel.private
         hidden = live and not kept and said not in kernel.known
@@ -376,8 +432,7 @@ class History(RuleBasedStateMachine):
         else:
             left = None
         if kept:
-            watched = any(NOTES in turn.text for turn in [*self.model.turns, said])
-            self.model.record(said, cell, then, left if watched else None)
+            self.model.record(said, cell, then, self.endpoint, left if kernel.watches else None)
         elif not live:
             self.model.renew(said, cell)
         if hidden:
@@ -398,21 +453,39 @@ class History(RuleBasedStateMachine):
 
     # --- moves, settings, files ------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(["host", "guest"]), effort=st.sampled_from(EFFORTS))
-    def sets(self, name: str, effort: str) -> None:
-        if self.hidden(name):
-            return
-        kernel = self.kernel(name)
-        self.run(self._set(kernel.conversation, effort))
-        kernel.effort, kernel.touched = effort, True
+    @rule(
+        name=mostly("host", "guest"),
+        changed=st.sampled_from([("notes", "0"), ("notes", "1"), *SET]),
+        count=st.integers(0, 3),
+    )
+    def changes(self, name: str, changed: tuple[str, str], count: int) -> None:
+        """Something that answers depend on changes, and cells are run again."""
+        what, value = changed
+        if what == "notes":
+            self.notes = value
+            Path(NOTES).write_text(value)
+        elif what == "endpoint":
+            self.endpoint = os.environ["HOTCLAUDE_ENDPOINT"] = value
+        elif not self.hidden(name):
+            kernel = self.kernel(name)
+            self.run(self._set(kernel.conversation, value))
+            kernel.effort, kernel.touched = value, True
+        self.runs(name, count)
 
     async def _set(self, conversation: Conversation, effort: str) -> None:
         position = conversation.position
         position.settings, position.touched = conversation.settings.changed(effort=effort), True
 
-    @rule(back=st.integers(0, 3))
+    @rule(back=st.integers(0, len(CELLS)))
     def goes_back(self, back: int) -> None:
+        """So many turns, or to a new conversation."""
+        if self.hidden("host"):
+            return
         kernel = self.kernel("host")
+        if back == len(CELLS):
+            self.run(self._renew(kernel.conversation))
+            kernel.path = kernel.end = self.model.end = []
+            return
         if kernel.private or back > len(kernel.path):
             return
         kernel.path = kernel.path[: len(kernel.path) - back]
@@ -431,30 +504,21 @@ class History(RuleBasedStateMachine):
         await conversation.settle()
 
     @rule()
-    def begins_anew(self) -> None:
-        kernel = self.kernel("host")
-        self.run(self._renew(kernel.conversation))
-        kernel.path = kernel.end = []
-        self.model.end = []
-
-    @rule(content=st.sampled_from(["0", "1"]))
-    def edits_the_notes(self, content: str) -> None:
-        self.notes = content
-        Path(NOTES).write_text(content)
-
-    @rule()
     def another_process_locks_the_record(self) -> None:
         if self.lock is None and self.file.exists():
             self.lock = sqlite3.connect(self.file, isolation_level=None, timeout=30)
             self.lock.execute("begin immediate")
+            self.wait(SOON_S)
 
     @rule()
     def and_lets_go(self) -> None:
         if self.lock is not None:
             self.lock.close()
-            self.lock = None
+            self.lock, self.writes = None, ""
+            self.wait(DEADLINE_S)
             for kernel in filter(None, self.kernels.values()):
                 kernel.conversation.record.settle(DEADLINE_S)
+            self._elsewhere("one")  # it records what killed ones wrote down
 
     # --- the end ---------------------------------------------------------------------------------
 

@@ -108,6 +108,35 @@ class TestPulled:
         files = contents(pulled(text, Settings(), folder), folder)
         assert set(files.values()) <= {None} or "/proc/self/mem" in files
 
+    def test_what_is_no_file_is_not_waited_for(self, folder: Path) -> None:
+        """Reading a pipe would never end, nor would a sparse file of a terabyte."""
+        rules = folder / ".claude" / "rules"
+        rules.mkdir()
+        os.mkfifo(rules / "pipe.md")
+        os.mkfifo(folder / "pipe.txt")
+        (rules / "folder.md").mkdir()
+        with (folder / "huge.img").open("wb") as huge:
+            huge.truncate(10**12)
+        found = contents(pulled("@pipe.txt @huge.img", Settings(), folder), folder)
+        assert found["pipe.txt"] is None
+        assert found["huge.img"] is not None
+        with (folder / "huge.img").open("wb") as huge:
+            huge.truncate(10**12 + 1)
+        assert contents(found, folder)["huge.img"] != found["huge.img"]
+
+    def test_a_name_that_is_not_utf_8_is_left_out(self, folder: Path) -> None:
+        """`claude` can't open such a file, and the record can't hold its name."""
+        odd = os.fsdecode(b"caf\xe9.md")
+        for place in (folder / ".claude" / "rules", folder):
+            place.mkdir(exist_ok=True)
+            (place / odd).write_text("odd")
+        assert pulled("hi", Settings(), folder) == ["CLAUDE.md"]
+        assert odd not in pulled(f"@{odd}", Settings(), folder)
+
+    def test_a_name_that_begins_with_two_dots_is_in_the_folder(self, folder: Path) -> None:
+        (folder / "..odd.txt").write_text("odd")
+        assert pulled("@..odd.txt", Settings(), folder) == ["..odd.txt", "CLAUDE.md"]
+
 
 class TestFiles:
     def test_what_a_turn_left_is_told_from_what_it_found(self, folder: Path) -> None:

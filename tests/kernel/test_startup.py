@@ -6,14 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 from jupyter_core.paths import jupyter_config_path
 
 from hotclaude_kernel.claude import launch
-from hotclaude_kernel.conversation.position import RESUMED
-from hotclaude_kernel.kernel.startup import configured, resumed_flags
+from hotclaude_kernel.kernel.startup import configured
 from hotclaude_kernel.pool.written import Written
 from hotclaude_kernel.record import resume
 from hotclaude_kernel.turns.settings import Settings
@@ -121,43 +119,6 @@ def test_a_turn_recorded_behind_the_same_one_of_another_process_is_hung_behind_i
     entries = [json.loads(line) for line in Path(path).read_text().splitlines()]
     assert [entry["parentUuid"] for entry in entries] == [None, "a1", "b1"]
     assert {entry["sessionId"] for entry in entries} == {"new"}
-
-
-class TestResumedFlags:
-    """A kernel without configuration takes over what a cell may have set, and nothing else."""
-
-    KEPT: ClassVar[dict[str, Any]] = {
-        "model": "opus",
-        "effort": "high",
-        "system": "--mcp-config",
-        "append_system": "",
-        "tools": (),
-    }
-
-    def test_they_are_those_of_the_first_cell(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert {*self.KEPT, "cwd"} == set(RESUMED)
-        monkeypatch.delenv("ANTHROPIC_MODEL", raising=False)
-        settings = Settings(**self.KEPT)
-        assert resumed_flags(settings.argv()) == tuple(settings.argv())
-        assert resumed_flags(Settings().argv()) == launch.DEFAULT_FLAGS
-        monkeypatch.setenv("ANTHROPIC_MODEL", "haiku")
-        ours = settings.changed(model="haiku")
-        assert resumed_flags(settings.argv()) == tuple(ours.argv())
-
-    def test_a_recorded_turn_starts_no_servers_and_grants_nothing(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The turn may be from a stranger's cassette."""
-        monkeypatch.delenv("ANTHROPIC_MODEL", raising=False)
-        stranger = Settings(
-            **self.KEPT,
-            permission_mode="bypassPermissions",
-            allowed_tools=("Bash",),
-            setting_sources=("project",),
-            mcp_config='{"mcpServers": {"x": {"command": "x"}}}',
-            extra_args=("--model", "x", "--settings", "evil.json"),
-        )
-        assert resumed_flags(stranger.argv()) == tuple(Settings(**self.KEPT).argv())
 
 
 class TestPrespawned:

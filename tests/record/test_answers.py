@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,7 @@ class TestAnswers:
         first = book.add("go", conditions=NOTES)
         later = book.add("edit", after=first, conditions=Conditions(after={"notes.txt": "3" * 64}))
         copy, other = (notebook_at(store, path) for path in ("/copy.ipynb", "/other.ipynb"))
-        tree = notebook_at(store, "/a.ipynb").branches
-        notebooks.copy_members(store, copy.id, book.notebook, tree)
+        notebooks.copy_members(store, copy.id, book.notebook)
         store.join(other.id, first.id, None, branch="main", origin=book.notebook)
         for row, left in (
             (book.notebook, {"notes.txt": frozenset({"3" * 64})}),
@@ -85,8 +85,17 @@ class TestAnswers:
         ):
             (turn,) = candidates(store, first.key, Scope(notebook=row))
             assert (turn.conditions, turn.later) == (NOTES, left)
-        assert sorted(watched(store, book.notebook)) == ["../up.txt", "notes.txt"]
+        assert sorted(watched(store, book.notebook, [])) == ["../up.txt", "notes.txt"]
         assert store.turn(later.id).conditions.after == {"notes.txt": "3" * 64}
+
+    def test_a_joined_turn_brings_all_that_it_follows(self, store: Store) -> None:
+        book, other = (Book(store, path) for path in ("/a.ipynb", "/b.ipynb"))
+        first = book.add("one")
+        third = book.add("three", after=book.add("two", after=first))
+        store.join(other.notebook, third.id, "c", branch="main")
+        assert notebooks.holes(store) == []
+        path = notebook_at(store, "/b.ipynb").branches.path
+        assert [node.prompt for node in path] == ["one", "two", "three"]
 
     def test_a_cassette_has_the_files_of_its_folder_and_no_endpoint(self, store: Store) -> None:
         book = Book(store, "/a.ipynb")
@@ -237,3 +246,11 @@ class TestMigration:
         new = head_of(notebook, str(path))
         assert old is not None
         assert old == new
+
+    def test_none_resumes_without_a_turn_whose_transcript_is_not_here(self, tmp_path: Path) -> None:
+        path = manners.rebuild(tmp_path)
+        notebook = str(tmp_path / "notebooks" / "tree.ipynb")
+        with closing(Store(str(path))) as store, store.write() as db:
+            db.execute("insert into blob values ('none', 0, ?)", (zlib.compress(b""),))
+            db.execute("update turn set entries = 'none' where parent is null")
+        assert head_of(notebook, str(path)) is None

@@ -358,10 +358,15 @@ class TestRefusing:
         with pytest.raises(StoreError, match="follows is not in the file"):
             cassette.read("\n".join(rows))
 
-    def test_frames_that_no_recording_holds_are_left_out(self, text: str, line: int) -> None:
+    def test_a_frame_that_no_recording_holds(self, text: str, line: int, other: Store) -> None:
         row = json.loads(text.split("\n")[line - 1])
         asked = {"type": "control_request", "request_id": "1", "request": {"subtype": "x"}}
-        frames = [asked, *({**frame, "cwd": "/x"} for frame in row["frames"])]
+        with pytest.raises(StoreError, match=f"line {line} .*frame 1: no recording holds"):
+            cassette.load(other, changed(text, line, frames=[asked, *row["frames"]]))
+
+    def test_fields_that_no_recording_holds_are_left_out(self, text: str, line: int) -> None:
+        row = json.loads(text.split("\n")[line - 1])
+        frames = [{**frame, "cwd": "/x"} for frame in row["frames"]]
         turns = cassette.read(changed(text, line, frames=frames))
         assert turns[0].frames == frames_of(ANSWER)
 

@@ -68,7 +68,7 @@ class TestCells:
         book = Book(store, PATH)
         store.join(book.notebook, book.add("one").id, "cell", branch="main")
         copy = notebook_at(store, "/copy.ipynb")
-        notebooks.copy_members(store, copy.id, book.notebook, notebook_at(store, PATH).branches)
+        notebooks.copy_members(store, copy.id, book.notebook)
         nodes = notebook_at(store, "/copy.ipynb").branches.nodes.values()
         assert [node.cell_id for node in nodes] == ["cell"]
 

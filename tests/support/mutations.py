@@ -18,7 +18,8 @@ from hotclaude_kernel.claude.events import Result
 from hotclaude_kernel.claude.session import Session
 from hotclaude_kernel.errors import ProcessDied
 from hotclaude_kernel.page.notebook import NotebookPage
-from hotclaude_kernel.record.transcripts import transcript
+from hotclaude_kernel.page.told import told
+from hotclaude_kernel.record.transcripts import rebuilt
 from hotclaude_kernel.turns.identity import key_of
 from hotclaude_kernel.turns.outcome import outcome
 from hotclaude_kernel.turns.prompt import Prompt
@@ -255,7 +256,8 @@ def _record(turn: Turn, end: Result) -> None:
     became = outcome(turn, end, stalled_s=60)
     turn.end(became.status, became.error)
     made = recorded(turn, parent=None, entries=b"", cli="2.1.330")
-    assert made.fault() == ""
+    # What no turn of claude holds is recorded, and `verify` names it; it fits its key and node.
+    assert made.fault() == "" or made.fault().startswith("frame ")
     assert made.answer == turn.text
-    [entries] = transcript([(UUID, turn.prompt, made.frames)])
+    entries = rebuilt(UUID, made, told, first=True)
     assert all(frames.loads(line) for line in entries.splitlines())

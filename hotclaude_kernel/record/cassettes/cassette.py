@@ -20,6 +20,7 @@ from msgspec.structs import asdict, replace
 
 from ...claude.events import Usage
 from ...claude.frames import dumps
+from ...claude.parsing import parse
 from ...errors import StoreError, StoreTooNew
 from ...turns import identity
 from ...turns.conditions import Conditions
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import NoReturn
 
+    from ...claude.frames import Frame
     from ..store import Store
 
     Line = dict[str, Any]
@@ -254,8 +256,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _turn(line: Line) -> Recorded:
-    frames = [frame for given in line["frames"] if (frame := kept(given)) is not None]
-    whole = len(frames) == len(line["frames"])  # else the frame numbers of `deltas` are wrong
+    frames = [_frame(number, given) for number, given in enumerate(line["frames"], 1)]
     first = line["first_text_s"]
     turn = Recorded(
         node=_node(line),
@@ -265,7 +266,7 @@ def _turn(line: Line) -> Recorded:
         first_text_s=None if first is None else _number(first),
         total_s=_number(line["total_s"]),
         frames=b"".join(map(dumps, frames)),
-        deltas=_deltas(line.get("deltas", {})) if whole else b"",
+        deltas=_deltas(line.get("deltas", {})),
         priced=_flag(line["priced"]),
         replays=_flag(line.get("replays", True)),
         pulled=_text(line.get("pulled", "")),
@@ -276,6 +277,17 @@ def _turn(line: Line) -> Recorded:
     if _flag(line["pure"]) != turn.pure:
         raise ValueError("`pure` does not follow from its frames")
     return turn
+
+
+def _frame(number: int, given: Frame) -> Frame:
+    """Return the recorded fields of a frame. Raises `ValueError` if no recording holds such."""
+    if (frame := kept(given)) is None:
+        raise ValueError(f"frame {number}: no recording holds a frame of its type")
+    try:
+        parse(frame)
+    except UNREADABLE as error:
+        raise ValueError(f"frame {number}: it can't be read ({error})") from error
+    return frame
 
 
 def _node(line: Line) -> Node:

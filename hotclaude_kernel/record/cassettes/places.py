@@ -21,6 +21,6 @@ def found(notebook: str | None) -> list[Path]:
     If the notebook's path is unknown, return all in the working directory.
     """
     if notebook is None:
-        return sorted(Path.cwd().glob(f"*{SUFFIX}"))
+        return sorted(path for path in Path.cwd().glob(f"*{SUFFIX}") if path.is_file())
     path = beside(Path(notebook))
     return [path] if path.is_file() else []

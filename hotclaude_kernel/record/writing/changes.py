@@ -13,7 +13,7 @@ from ...errors import StoreError
 from ...turns.budget import Cost
 from .. import notebooks
 from ..database import MEMORY
-from .jobs import Add, Hold, Join, Seat, Spend, Stand
+from .jobs import Add, Branch, Copy, Hold, Join, Leave, Move, Seat, Spend, Stand
 from .journal import Journal, drain
 from .writer import BUSY_S, Writer
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ...turns.turn import Recorded
     from ..notebooks import Notebook
     from ..store import Process, Store
-    from .jobs import Branch, Move
 
 UNRECORDED = "This turn is not recorded"
 CLAIM_S = 0.9  # how long a notebook is waited for that the writer is to find
@@ -59,6 +58,7 @@ class Changes:
         self._say = say
         self._store = store
         self._seat = self._scope = Seat(0, None)
+        self._drains: list[futures.Future[str]] = []
         self._added: dict[str, futures.Future[str]] = {}  # the prompt uuids of turns, as recorded
         store.set_patience(BUSY_S)
         if store.path == MEMORY:
@@ -80,8 +80,14 @@ class Changes:
 
     def drain(self, journals: Sequence[Path]) -> None:
         """Record what kernels that are no more had written down."""
-        for path in journals:
-            self._writer.put(partial(drain, path)).add_done_callback(self._say_drained)
+        self._drains = [self._writer.put(partial(drain, path)) for path in journals]
+        for drained in self._drains:
+            drained.add_done_callback(self._say_drained)
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to do of what `drain` was given."""
+        return all(drained.done() for drained in self._drains)
 
     def _say_drained(self, done: futures.Future[str]) -> None:
         if text := str(done.exception() or done.result()):
@@ -95,6 +101,7 @@ class Changes:
         *,
         folder: str | None = None,
         scope: str | None = None,
+        copies: int | None = None,
     ) -> Taken:
         """Take a notebook, and its current branch if no other kernel holds that.
 
@@ -102,6 +109,9 @@ class Changes:
         two kernels take one branch. If the writer can't do that soon, take the notebook that `read`
         returns; the writer follows. A notebook without a path runs in `folder`. `scope` is the path
         of the notebook whose answers replay, if it is another one.
+
+        If `find` copies a notebook, `copies` is that one's row. A journal has to tell of it, and
+        of another notebook at the path of the one before.
         """
         store = self._store
         seat = elsewhere = Seat(self._seat.number + 2, path, folder=folder)
@@ -126,8 +136,18 @@ class Changes:
             seat.row = taken.notebook.id
             if scope is not None:
                 elsewhere.row = notebooks.read_at(store, scope).id
+            if path == self._seat.path and self._seat.row not in (0, seat.row):
+                self.put(Leave(seat=self._seat))
+            if copies is not None:
+                self._copy(seat, copies, taken.notebook.branches)
         self._seat, self._scope = seat, elsewhere
         return taken
+
+    def _copy(self, seat: Seat, origin: int, tree: Branches) -> None:
+        self.put(Copy(seat=seat, origin=origin))
+        moves = [Move(branch=Branch(name), end=end) for name, end in tree.branches.items()]
+        current = Branch(tree.current)
+        self.put(Stand(seat=seat, moves=moves, checkpoints=tree.checkpoints, current=current))
 
     # --- changing it -----------------------------------------------------------------------------
 

@@ -104,9 +104,11 @@ class Stand(Struct, frozen=True, kw_only=True, tag=True):
         """See `notebooks.write_branches`. New branches get other names if theirs are taken."""
         with store.write():
             taken = notebooks.branches_of(store, self.seat.row)
-            names = {move.branch.name for move in self.moves} | taken
-            for branch in (move.branch for move in self.moves if move.new):
-                if branch.name in taken:
+            names = {move.branch.name for move in self.moves} | taken.keys()
+            for move in self.moves:
+                branch = move.branch
+                # One that ends there already is this one: the job is done a second time.
+                if move.new and taken.get(branch.name, move.end) != move.end:
                     branch.name = next(free_names(branch.name, names))
                     names.add(branch.name)
             notebooks.write_branches(
@@ -144,6 +146,28 @@ class Hold(Struct, frozen=True, kw_only=True):
         return notebooks.hold(store, self.seat.row, name, self.kernel, self.ends)
 
 
+class Copy(Struct, frozen=True, kw_only=True, tag=True):
+    """Give the notebook all turns and answers of the one in the row `origin`: it is a copy."""
+
+    seat: Seat
+    origin: int
+
+    def __call__(self, store: Store) -> None:
+        """See `notebooks.copy_members`."""
+        notebooks.copy_members(store, self.seat.row, self.origin)
+
+
+class Leave(Struct, frozen=True, kw_only=True, tag=True):
+    """Take its path from a notebook that lies there no more; it keeps its turns."""
+
+    seat: Seat
+
+    def __call__(self, store: Store) -> None:
+        """See `notebooks.leave`."""
+        if self.seat.path is not None:
+            notebooks.leave(store, self.seat.row, self.seat.path)
+
+
 class Spend(Struct, frozen=True, kw_only=True, tag=True):
     """Record the usage of a turn that ended `at`, in seconds since the epoch."""
 
@@ -156,7 +180,7 @@ class Spend(Struct, frozen=True, kw_only=True, tag=True):
         notebooks.spend(store, self.seat.row, self.usage, self.at)
 
 
-Job = Add | Join | Stand | Spend
+Job = Add | Join | Stand | Spend | Copy | Leave
 
 
 def free_names(branch: str, taken: Container[str]) -> Iterator[str]:

@@ -21,16 +21,17 @@ from msgspec.structs import replace
 from ...claude.files import PRIVATE, SAFELY, write_new
 from ...claude.processes import runs
 from ...errors import StoreError, StoreUnavailable
-from ...turns.tree import Branches
+from ...turns.tree import MAIN, Branches
 from .. import notebooks
 from ..database import MEMORY
 from ..resume import private_folder
-from .jobs import Add, Job, Join, Seat, Stand
+from .jobs import Add, Branch, Copy, Job, Join, Leave, Seat, Stand
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from ...turns.tree import Node
     from ...turns.turn import Recorded
     from ..notebooks import Notebook
     from ..store import Store
@@ -185,14 +186,33 @@ def drain(path: Path, store: Store) -> str:
         except FileNotFoundError:
             return ""
         rows: dict[int, int] = {}
+        names: dict[tuple[int, str], Branch] = {}
         for job in jobs:
-            whole &= _done(store, job, rows)
+            whole &= _done(store, _named(job, names), rows)
     if whole:
         path.unlink(missing_ok=True)
         return ""
     kept = path.with_name(path.name + DAMAGED)
     path.replace(kept)
     return f"Not all that an earlier kernel had written down could be recorded: it is in {kept}"
+
+
+def _named(job: Job, names: dict[tuple[int, str], Branch]) -> Job:
+    """Return a job that shares its branches with the others: one may get another name."""
+
+    def one(branch: Branch) -> Branch:
+        return names.setdefault((job.seat.number, branch.name), branch)
+
+    match job:
+        case Add():
+            return replace(job, branch=one(job.branch))
+        case Join(branch=Branch() as branch):
+            return replace(job, branch=one(branch))
+        case Stand():
+            moves = [replace(move, branch=one(move.branch)) for move in job.moves]
+            current = one(job.current) if job.current else None
+            return replace(job, moves=moves, current=current)
+    return job
 
 
 def _placed(db: sqlite3.Connection, seat: Seat, rows: dict[int, int]) -> Seat:
@@ -226,7 +246,7 @@ def applied(
     The record can't be written now, so nothing is drained yet.
     """
     tree = notebook.branches
-    nodes = dict(tree.nodes)
+    row, nodes = notebook.id, dict(tree.nodes)
     ends, marks, current = dict(tree.branches), dict(tree.checkpoints), tree.current
     for path in paths:
         with contextlib.suppress(OSError):
@@ -234,18 +254,38 @@ def applied(
                 if job.seat.path is None or job.seat.path != notebook.path:
                     continue
                 match job:
-                    case Add():
+                    # What follows a turn whose line is damaged is left out: it can't be shown.
+                    case Add() if job.turn.node.parent in (None, *nodes):
                         node = job.turn.node
                         nodes[node.id], turns[node.id] = node, job.turn
                         ends[job.branch.name] = node.id
-                    case Join() if found := store.node(job.node, job.cell_id):
-                        nodes[found.id] = found
-                        if job.branch is not None:
-                            ends[job.branch.name] = found.id
+                    case Join():
+                        joined = _lineage(store, job, nodes)
+                        nodes |= {node.id: node for node in joined}
+                        if job.branch is not None and joined:
+                            ends[job.branch.name] = job.node
                     case Stand():
                         current = job.current.name if job.current else current
-                        ends |= {move.branch.name: move.end for move in job.moves}
+                        moved = {move.branch.name: move.end for move in job.moves}
+                        ends |= {name: end for name, end in moved.items() if end in (None, *nodes)}
                         ends.pop(job.deleted, None)
-                        marks |= job.checkpoints
+                        marks |= {n: end for n, end in job.checkpoints.items() if end in nodes}
+                    case Copy():
+                        nodes |= notebooks.whole_notebook(store, job.origin).branches.nodes
+                    case Leave():
+                        row, nodes, ends, marks, current = 0, {}, {}, {}, MAIN
     branches = Branches(nodes.values(), current=current, branches=ends, checkpoints=marks)
-    return replace(notebook, branches=branches)
+    return replace(notebook, id=row, branches=branches)
+
+
+def _lineage(store: Store, job: Join, nodes: dict[str, Node]) -> list[Node]:
+    """Return a joined turn, and the turns before it that are not in `nodes`; none if one lacks."""
+    found: list[Node] = []
+    at: str | None = job.node
+    while at is not None and (not found or at not in nodes):
+        node = store.node(at, job.cell_id if at == job.node else None)
+        if node is None:
+            return []
+        found.append(node)
+        at = node.parent
+    return found

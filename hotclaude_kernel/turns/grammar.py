@@ -38,6 +38,7 @@ OWN = (
     "Another notebook lay here",
     "Another kernel",
     "Neither recorded",
+    "Other branches can't be shown",
     "What was written down",
     "Written down",
     "The answer is the same",

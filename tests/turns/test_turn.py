@@ -255,5 +255,5 @@ def test_a_recorded_turn_holds_no_servers_that_were_given_as_json() -> None:
     turn.end("ok")
     made = recorded(turn, parent=None, entries=b"", cli="")
     assert "hush" not in str(made)
-    assert (made.settings.system, made.fault()) == ("Be kind.", "")
+    assert (made.settings.system, made.derived_key) == ("Be kind.", key.turn)
     assert turn.settings == settings

@@ -8,6 +8,9 @@ messages, sockets or kernels.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +29,7 @@ from .magics import registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..claude.folders import Look
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
     from ..conversation.conversation import Conversation
@@ -180,6 +184,7 @@ class Cells:
     async def _ask(self, prompt: Prompt, page: Page, asker: Asker | None, *, again: bool) -> Turn:
         """Ask the prompt. Even if it fails, close the page and show the notices."""
         self._permit_by(asker, page)
+        self._consent_by(asker, page)
         asked = len(self.conversation.turns)
         try:
             return await self.conversation.ask(
@@ -188,6 +193,8 @@ class Cells:
         finally:
             for line in self.conversation.position.take_withdrawn():
                 page.withdraw(line, SAME_AGAIN)
+            if asker is not None:
+                await asker.withdraw()
             page.close()
             for turn in self.conversation.turns[asked:]:
                 # The set itself, not a copy: `move_to` may add a client until the host replies.
@@ -252,6 +259,35 @@ class Cells:
                 return await decide.decide(request, asker, card, rules)
 
         self.conversation.permit = permit
+
+    def _consent_by(self, asker: Asker | None, page: Page) -> None:
+        """Have the folder of the next turn asked about on its page; nobody asked, on stderr."""
+        consent = self.conversation.consent
+
+        async def ask(look: Look, command: str) -> bool:
+            from ..questions import trust  # few folders bring anything that is asked about
+
+            assert asker is not None
+            return await trust.ask(look, command, asker, page)
+
+        def tell(look: Look) -> None:
+            from ..questions import trust
+
+            if asker is not None:
+                trust.offer(look, lambda: consent.accept(look), asker, page)
+            else:
+                _log(f"hotclaude: {trust.told(look)}\n")
+
+        consent.asks, consent.tells = (None if asker is None else ask), tell
+
+
+def _log(line: str) -> None:
+    """Write a line to the terminal or log of this process, and not into the notebook's outputs.
+
+    ipykernel puts all into the outputs that is written to `sys.stderr`, and to descriptor 2.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.write(sys.stderr.fileno(), line.encode())
 
 
 def _with_prompt(text: str, answer: Answer) -> str:

@@ -54,6 +54,8 @@ FOREIGN_ENV = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")
 class Prespawned:
     """A claude process that is started before the first cell runs, and the arguments it got.
 
+    `held` are those that withhold the folder, empty if it is trusted; see `trust`.
+
     `node` is the recorded turn after which it resumes, `file` the transcript written for it. For a
     new conversation `node` is `None` and `file` is empty. `folder` holds the arguments that it got
     by file, in one of `parents`; it is empty if there are none (see `arguments`).
@@ -67,6 +69,7 @@ class Prespawned:
         cwd: str,
         node: str | None = None,
         file: str = "",
+        held: tuple[str, ...] = (),
         parents: Iterable[str] = (),
     ) -> None:
         self.flags = flags
@@ -74,11 +77,12 @@ class Prespawned:
         self.session_id = session_id
         self.node = node
         self.file = file
+        self.held = held
         self.token = new_token()
         where = ("--resume", file) if file else ("--session-id", session_id)
         binary = find_claude()
         handed, self.folder = arguments.hand_over(flags, parents)
-        argv = (binary, *BASE_ARGV, *handed, *where)
+        argv = (binary, *BASE_ARGV, *handed, *where, *held)
         try:
             self.process = start_process(argv, cwd, process_env(os.environ, self.token))
         except BaseException:

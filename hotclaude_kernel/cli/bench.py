@@ -20,6 +20,7 @@ from ..claude.launch import find_claude, process_env
 from ..claude.parsing import parse
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError
+from ..pool.withholding import Withholding
 from ..turns.prompt import Prompt
 from ..turns.settings import Settings
 
@@ -72,8 +73,16 @@ async def _hot(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:
 
 def _cold(turns: int, settings: Settings) -> Sequence[tuple[float, float]]:
     session_id = str(uuid.uuid4())
+    settings = settings.changed(extra_args=_without_folder(settings))
     _cold_turn(settings, ("--session-id", session_id))
     return [_cold_turn(settings, ("--resume", session_id)) for _ in range(turns)]
+
+
+def _without_folder(settings: Settings) -> tuple[str, ...]:
+    """Return what leaves the folder out, as the hot process does; nothing if it is trusted."""
+    withholding = Withholding()
+    withholding.look(settings)
+    return withholding.arguments(settings)
 
 
 def _cold_turn(settings: Settings, where: tuple[str, ...]) -> tuple[float, float]:

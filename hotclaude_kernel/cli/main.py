@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .. import __version__
 from ..errors import HotClaudeError, UsageError
 from ..page.terminal import say, say_text
-from . import record
+from . import record, trust
 from .install import install
 from .lab import demo, lab
 
@@ -90,11 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         run_.add_argument(*flags, metavar=name, action="append", default=[], help=help_)
     run_.add_argument("--record", metavar="MODE", help="none, once, new_episodes, all or off")
     run_.add_argument("--pace", metavar="PACE", help="of what is recorded: instant or recorded")
+    run_.add_argument("--trust", action="store_true", help="trust the folder for this run")
     run_.add_argument("--timeout", metavar="S", type=int, help="seconds that a cell may take")
     run_.add_argument("--no-progress", action="store_true", help="show no progress bar")
     run_.set_defaults(run=run)
 
     record.register(commands)
+    trust.register(commands)
 
     demo_ = commands.add_parser("demo", help="try it without an account, on a demonstration model")
     demo_.add_argument("--folder", help="where to put the example notebook (a temporary one)")

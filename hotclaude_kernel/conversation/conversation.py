@@ -22,6 +22,7 @@ from ..turns import budget
 from ..turns.settings import PERMISSION_MODES
 from ..turns.turn import Turn
 from . import settings
+from .consent import Consent
 from .live import Live, dollars
 from .lookup import Lookup
 from .position import Position
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..claude.events import Event
+    from ..claude.folders import Folders
     from ..claude.launch import Prespawned
     from ..claude.session import Greeting, Session
     from ..pool.warm import Limits, Place, Warm
@@ -68,10 +70,14 @@ class Conversation:
         rerun: str = "fork",
         mode: str = "new_episodes",
         scope: str | None = None,
+        folders: Folders | None = None,
     ) -> None:
         self.record = Record(notebook, store=store, scope=scope)
         self.position = Position(self.record, settings, rerun=rerun)
-        self.pool = Pool(self.record, binary=binary, limits=limits, prespawned=prespawned)
+        self.pool = Pool(
+            self.record, binary=binary, limits=limits, prespawned=prespawned, folders=folders
+        )
+        self.consent = Consent(self.pool, self.position.notice)
         self.turns: list[Turn] = []
         self.mode = mode
         self.pace = "instant"
@@ -85,7 +91,7 @@ class Conversation:
         self._asking: Live | Replay | Settling | None = None
         self._met: Warm | None = None  # the process that was leased last
         self._lost: Turn | None = None  # a turn whose process ended during it, still to be told
-        self._lookup = Lookup(self.record)
+        self._lookup = Lookup(self.record, self.pool.withholding)
 
     @property
     def branches(self) -> Branches:
@@ -134,12 +140,15 @@ class Conversation:
         usage = asking.before.usage if asking.before else None
         budget.check_window(prompt.text, usage)
         await self.check_budget(prompt.text, usage)
+        conditions = found.conditions
+        if await self.consent.settle(prompt.text, asking.settings, self.place):
+            conditions = await asyncio.to_thread(self._lookup.pulled_in, prompt, asking.settings)
         self.position.rewind(asking)
         self.position.say_goes_on()
         self.position.say_mode(asking)
         placed(True)
         turn = self._new_turn(prompt, asking)
-        turn.conditions = found.conditions
+        turn.conditions = conditions
         return await self._ask_live(turn, show)
 
     async def _ask_live(self, turn: Turn, show: Callable[[Event], None]) -> Turn:

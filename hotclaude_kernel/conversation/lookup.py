@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from ..turns.conditions import NONE, Conditions
 
 if TYPE_CHECKING:
+    from ..pool.withholding import Withholding
     from ..record.notebook import Record
     from ..turns.prompt import Prompt
     from ..turns.settings import Settings
@@ -39,8 +40,9 @@ class Found(NamedTuple):
 class Lookup:
     """Looks questions up in the record of one notebook."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, withholding: Withholding) -> None:
         self._record = record
+        self._withholding = withholding
         self._files: Files | None = None  # made at the first live turn
 
     async def decide(
@@ -75,7 +77,7 @@ class Lookup:
         if not asks_anyway:
             found = self._find(askings, prompt.cell_id, mode=mode, again=again)
         if found.turn is None and not found.decision.refused:
-            found = found._replace(conditions=self._pulled_in(prompt, askings[0].settings))
+            found = found._replace(conditions=self.pulled_in(prompt, askings[0].settings))
         return found
 
     def _find(self, askings: list[Asking], cell_id: str | None, *, mode: str, again: bool) -> Found:
@@ -104,13 +106,18 @@ class Lookup:
                 return Found(decision, asking, turn)
         return Found(decision, asking)
 
-    def _pulled_in(self, prompt: Prompt, settings: Settings) -> Conditions:
-        """Return the conditions of a prompt that is asked now, and begin to watch its files."""
+    def pulled_in(self, prompt: Prompt, settings: Settings) -> Conditions:
+        """Return the conditions of a prompt that is asked now, and begin to watch its files.
+
+        It looks at the folder too: what is left out of the process is not pulled in. It blocks.
+        """
         from .surroundings import Files
+
+        self._withholding.look(settings)
 
         if self._files is None:
             self._files = Files(self._record.watched())
-        return self._files.asked(prompt, settings)
+        return self._files.asked(prompt, self._withholding.effective(settings))
 
     async def note_changes(self, turn: Turn) -> None:
         """Add to a turn's conditions the files that changed while it ran."""

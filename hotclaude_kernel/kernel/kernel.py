@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..claude.folders import Folders
 from ..claude.frames import whole
+from ..claude.trust import NEVER, Policy
 from ..conversation.conversation import Conversation
 from ..errors import HotClaudeError, Interrupted, UsageError
 from ..turns import cellids
@@ -54,6 +56,11 @@ class HotClaudeKernel(ConfiguredKernel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._refused: UsageError | None = None  # a configuration that no cell can run under
+        try:
+            trusts = self.trusts()
+        except UsageError as error:
+            trusts, self._refused = Policy(NEVER), error
         self.conversation = Conversation(
             self.settings(),
             binary=self.cli,
@@ -64,10 +71,10 @@ class HotClaudeKernel(ConfiguredKernel):
             limits=self.limits(),
             rerun=self.rerun,
             scope=os.environ.get(SCOPE_ENV),
+            folders=Folders(trusts),
         )
         if self.restricted:
             self.conversation.position.locked = RESTRICTED_LOCKS
-        self._refused: UsageError | None = None  # a configuration that no cell can run under
         try:
             self.conversation.mode, self.conversation.pace = self.mode(), self.playing()
         except UsageError as error:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
-from ..claude import processes
+from ..claude import processes, trust
 from ..claude.launch import DEFAULT_FLAGS, Prespawned, new_id
-from ..errors import ClaudeNotFound
+from ..errors import ClaudeNotFound, UsageError
 from ..record import resume
 
 TYPE_CHECKING = False  # `typing` is an import too
@@ -34,7 +34,7 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     The process resumes the notebook's conversation, or begins one under default settings. Return
     `None` if any setting is configured: then the process is started after traitlets has read it.
     Return `None` also if nothing may be asked, or if the binary fails; the first cell shows that
-    error.
+    error. Nobody was asked yet about the folder, so the process is without it unless it is trusted.
     """
     if configured(argv) or replays_only(os.environ):
         return None
@@ -42,9 +42,20 @@ def prespawn(argv: list[str]) -> Prespawned | None:
     model = os.environ.get(MODEL_ENV)
     flags = (*(("--model", model) if model else ()), *DEFAULT_FLAGS)
     try:
-        return _prespawn_resumed(session_id) or Prespawned(flags, session_id, cwd=os.getcwd())
-    except (ClaudeNotFound, OSError, ValueError):
+        said = trust.policy(os.environ.get(trust.TRUST_ENV))
+        early = _prespawn_resumed(session_id, said)
+        if early is None:
+            cwd = os.getcwd()
+            early = Prespawned(flags, session_id, cwd=cwd, held=_held(cwd, said))
+    except (ClaudeNotFound, UsageError, OSError, ValueError):
         return None
+    return early
+
+
+def _held(folder: str, said: trust.Policy) -> tuple[str, ...]:
+    """Return the arguments that withhold a folder from the process, none if it is trusted."""
+    found = trust.quick(folder, said)
+    return () if found.trusted else trust.held_back(None, found.servers)
 
 
 def replays_only(environ: Mapping[str, str]) -> bool:
@@ -55,7 +66,7 @@ def replays_only(environ: Mapping[str, str]) -> bool:
     )
 
 
-def _prespawn_resumed(session_id: str) -> Prespawned | None:
+def _prespawn_resumed(session_id: str, said: trust.Policy) -> Prespawned | None:
     notebook = os.environ.get(NOTEBOOK_ENV)
     store = resume.store_path()
     head = resume.head_of(notebook, store) if notebook else None
@@ -69,15 +80,12 @@ def _prespawn_resumed(session_id: str) -> Prespawned | None:
     recorded = json.loads(settings)
     flags = resume.resumed_flags(recorded, model=os.environ.get(MODEL_ENV))
     cwd = recorded.get("cwd") or os.getcwd()
+    held = _held(cwd, said)
     file = resume.write_transcript(resume.sessions_folder(store), entries, session_id)
     try:
+        parents = resume.private_parents(store)
         return Prespawned(
-            flags,
-            session_id,
-            cwd=cwd,
-            node=node,
-            file=file,
-            parents=resume.private_parents(store),
+            flags, session_id, cwd=cwd, node=node, file=file, held=held, parents=parents
         )
     except BaseException:
         os.unlink(file)

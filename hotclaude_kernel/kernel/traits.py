@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import traitlets
 
+from ..claude.trust import TRUST_ENV, Policy, policy
 from ..conversation.modes import MODES, PACES, RERUNS
 from ..errors import UsageError
 from ..pool.warm import Limits
@@ -67,6 +68,13 @@ class ConfiguredKernel(ServingKernel):
         False,
         help="Hold conversations to reading: nothing asked, no settings of the folder.",
     ).tag(config=True)
+    trust = traitlets.Union(
+        [traitlets.Enum(("ask", "never", "always")), traitlets.List(traitlets.Unicode())],
+        default_value=None,
+        allow_none=True,
+        help="Whose settings, hooks, servers and commands act: ask, never, always, or a list of "
+        "trusted folders; else HOTCLAUDE_TRUST, or ask.",
+    ).tag(config=True)
     stall_timeout = traitlets.Float(
         60.0, help="Seconds that the API may be silent while it owes an answer."
     ).tag(config=True)
@@ -118,6 +126,10 @@ class ConfiguredKernel(ServingKernel):
     def playing(self) -> str:
         """Return the pace of replayed turns, one of `PACES`. Raises `UsageError` for others."""
         return _named("HOTCLAUDE_PACE", self.pace, PACES, PACES[0])
+
+    def trusts(self) -> Policy:
+        """Return which folders are trusted. Raises `UsageError` for a wrong value."""
+        return policy(self.trust or os.environ.get(TRUST_ENV))
 
     def limits(self) -> Limits:
         """Return the limits of the process pool."""

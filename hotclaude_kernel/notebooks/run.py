@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cells import parameters
+from ..claude.trust import TRUST_ENV
 from ..conversation.modes import MODES, PACES
 from ..errors import HotClaudeError, UsageError
 from ..kernel.startup import NOTEBOOK_ENV, SCOPE_ENV
@@ -82,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         output=_output(path, options.output),
         folder=path.resolve().parent,
         env=environment(os.environ, record=options.record, pace=options.pace)
-        | {SCOPE_ENV: str(path.resolve())},
+        | {SCOPE_ENV: str(path.resolve())}
+        | ({TRUST_ENV: json.dumps([str(path.resolve().parent)])} if options.trust else {}),
         arguments=kernel_arguments(options.set),
         timeout_s=options.timeout,
         progress=not options.no_progress,

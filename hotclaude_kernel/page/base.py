@@ -19,6 +19,8 @@ from ..claude.frames import whole
 from .parts import Data, retry_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..claude.frames import Frame
     from .cards import Card
 
@@ -202,6 +204,10 @@ class Page:
 
     def display(self, data: Data) -> None:
         """Show a MIME bundle of the kernel's own."""
+
+    def panel(self, data: Data) -> Callable[[Data], None]:
+        """Show a MIME bundle of the kernel's own; the returned function replaces it."""
+        return lambda data: None
 
     def value(self, text: str) -> None:
         """Show the value that a `%` line was asked for."""

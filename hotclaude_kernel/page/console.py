@@ -11,6 +11,8 @@ from .text import without_ansi
 from .throttle import UPDATE_S, Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..claude.events import Block, ToolResult
     from .cards import Card
 
@@ -107,6 +109,16 @@ class ConsolePage(Page):
         """Display a MIME bundle of the kernel's own; consoles print its plain text."""
         self._throttle.fire(UPDATE_S)
         self._output.show(data, uuid.uuid4().hex)
+
+    def panel(self, data: Data) -> Callable[[Data], None]:
+        """Write the plain text of a MIME bundle, and later that of the one that replaces it."""
+
+        def write(data: Data) -> None:
+            for line in data.get("text/plain", "").splitlines():
+                self.note(line)
+
+        write(data)
+        return write
 
     def value(self, text: str) -> None:
         """Show the value that a `%` line was asked for."""

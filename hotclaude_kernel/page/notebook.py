@@ -232,6 +232,18 @@ class NotebookPage(Page):
         """Show a MIME bundle of the kernel's own, in an output of its own."""
         self._show_own(lambda: self._output.show(data, uuid.uuid4().hex))
 
+    def panel(self, data: Data) -> Callable[[Data], None]:
+        """Show a MIME bundle in an output of its own, and return what replaces it."""
+        name = uuid.uuid4().hex
+        shown = [data]
+        self._show_own(lambda: self._output.show(shown[0], name))
+
+        def replace(data: Data) -> None:
+            shown[0] = data
+            self._output.show(data, name, update=True)
+
+        return replace
+
     def value(self, text: str) -> None:
         """Show the value that a `%` line was asked for."""
         self._show_own(lambda: self._output.result(text))

@@ -25,13 +25,15 @@ from ..record.store import Process
 from ..record.transcripts import Tail
 from . import orphans
 from .tending import HIBERNATED, LOOK_S, RECYCLED, idle_left, memory_mb, to_end
-from .warm import Limits, Place, Tally, Warm
+from .warm import Limits, Place, Starting, Tally, Warm
+from .withholding import Withholding
 from .written import LOST, Written, write
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import AsyncIterator, Collection
 
+    from ..claude.folders import Folders
     from ..claude.frames import Frame
     from ..claude.launch import Prespawned
     from ..record.notebook import Record
@@ -52,7 +54,9 @@ class Pool:
         binary: str = "",
         limits: Limits | None = None,
         prespawned: Prespawned | None = None,
+        folders: Folders | None = None,
     ) -> None:
+        self.withholding = Withholding(folders)
         self.limits = limits or Limits()
         self.tally = Tally()
         self.parked: list[Warm] = []
@@ -63,7 +67,7 @@ class Pool:
         record.told = _told
         self._binary = binary
         self._early = prespawned
-        self._starting: list[tuple[Place, asyncio.Task[Warm]]] = []
+        self._starting: list[Starting] = []
         self._awaited: set[asyncio.Task[Warm]] = set()  # starts that a lease waits for
         self._ending: set[asyncio.Future[None]] = set()
         self._poked = asyncio.Event()
@@ -79,7 +83,7 @@ class Pool:
 
     def _begin(self, place: Place) -> asyncio.Task[Warm]:
         task = asyncio.create_task(self._start_and_park(place), name="claude-start")
-        self._starting.append((place, task))
+        self._starting.append(Starting(place, task))
         task.add_done_callback(_retrieve)
         return task
 
@@ -106,8 +110,8 @@ class Pool:
         self.asleep = False
         while True:
             warm = self.standing(place) or await self._wait_for(place)
-            if warm not in self.parked:
-                continue  # the process died, or another lease took it first
+            if warm not in self.parked or warm.held_back != self._held_back(place):
+                continue  # it died, another lease took it first, or the folder's trust has changed
             self.parked.remove(warm)
             self.leased.append(warm)
             try:
@@ -161,7 +165,7 @@ class Pool:
         if self._early:
             self._drop(self._early)
             self._early = None
-        starting = [task for _, task in self._starting]
+        starting = [start.task for start in self._starting]
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
@@ -173,6 +177,15 @@ class Pool:
         """Wait for the processes that are being ended."""
         await asyncio.gather(*self._ending, return_exceptions=True)
 
+    def _held_back(self, place: Place) -> bool:
+        return self.withholding.held_back(place.settings)
+
+    def fit_trust(self) -> None:
+        """End the parked processes that the trust of their folder fits no more."""
+        for warm in list(self.parked):
+            if warm.held_back != self.withholding.held_back(warm.settings):
+                self.retire(warm)
+
     def standing(self, place: Place) -> Warm | None:
         """Return the best parked process for a place, `None` if none is there or can be rewound.
 
@@ -181,7 +194,8 @@ class Pool:
         """
         for warm in [warm for warm in self.parked if not warm.session.alive]:
             self.retire(warm)
-        able = [warm for warm in self.parked if warm.stands_at(place)]
+        held = self._held_back(place)
+        able = [warm for warm in self.parked if warm.stands_at(place, held_back=held)]
         length = len(place.path)
 
         def rank(warm: Warm) -> tuple[bool, bool, float]:
@@ -192,9 +206,10 @@ class Pool:
     def _find_starting(
         self, place: Place, *, but: Collection[asyncio.Task[Warm]] = ()
     ) -> asyncio.Task[Warm] | None:
-        wanted = place.ids
-        for other, task in self._starting:
-            if task in but:
+        wanted, held = place.ids, self._held_back(place)
+        for start in self._starting:
+            other, task = start.place, start.task
+            if task in but or start.held_back not in (None, held):
                 continue
             begins = other.ids[: len(wanted)] == wanted and not (place.new and other.ids)
             if other.settings == place.settings and begins:
@@ -205,6 +220,10 @@ class Pool:
 
     async def _start(self, place: Place) -> Warm:
         asked = time.monotonic()
+        await asyncio.to_thread(self.withholding.look, place.settings)
+        for starting in self._starting:
+            if starting.task is asyncio.current_task():
+                starting.held_back = self._held_back(place)
         early = self._take_early(place)
         warm = self._adopt(early, place) if early else await self._spawn(place)
         self.tally.spawned += 1
@@ -225,7 +244,7 @@ class Pool:
         try:
             warm = await self._start(place)
         finally:
-            self._starting = [pair for pair in self._starting if pair[1] is not this]
+            self._starting = [start for start in self._starting if start.task is not this]
         warm.used = time.monotonic()
         self.parked.append(warm)
         self._poke()
@@ -236,9 +255,10 @@ class Pool:
         early, self._early = self._early, None
         if early is None:
             return None
-        cwd = place.settings.cwd or str(Path.cwd())
         node = place.path[-1].id if place.path else None
-        if (early.flags, early.cwd, early.node) == (tuple(place.settings.argv()), cwd, node):
+        settings, held = place.settings, self.withholding.arguments(place.settings)
+        wanted = (tuple(settings.argv()), self.withholding.folder(settings), node, held)
+        if (early.flags, early.cwd, early.node, early.held) == wanted:
             return early
         self._drop(early)
         return None
@@ -249,12 +269,14 @@ class Pool:
 
     def _adopt(self, early: Prespawned, place: Place) -> Warm:
         written = Written(transcript=early.file, folder=early.folder)
-        return self._warm(early.process, place, early.session_id, early.token, written)
+        held = bool(early.held)
+        return self._warm(early.process, place, early.session_id, early.token, written, held)
 
     async def _spawn(self, place: Place) -> Warm:
         session_id, token = str(uuid.uuid4()), new_token()
         binary = find_claude(self._binary)
         written = await write(self._record, place.path, place.settings.argv(), session_id)
+        without = self.withholding.arguments(place.settings)
         try:
             where = ["--session-id", session_id]
             if place.path:
@@ -263,12 +285,12 @@ class Pool:
                 old = any(_prompted(self._record.settings_of(node)) != ours for node in place.path)
                 snapshot = ("--system-prompt-snapshot", "off") if old else ()
                 where = ["--resume", written.transcript, *snapshot]
-            argv = (binary, *BASE_ARGV, *written.flags, *where)
-            process = spawn(argv, place.settings.cwd or str(Path.cwd()), token)
+            argv = (binary, *BASE_ARGV, *written.flags, *where, *without)
+            process = spawn(argv, self.withholding.folder(place.settings), token)
         except BaseException:
             written.remove()
             raise
-        return self._warm(process, place, session_id, token, written)
+        return self._warm(process, place, session_id, token, written, bool(without))
 
     def _warm(
         self,
@@ -277,6 +299,7 @@ class Pool:
         session_id: str,
         token: str,
         written: Written,
+        held_back: bool,
     ) -> Warm:
         noted = Process(
             token=token,
@@ -294,6 +317,7 @@ class Pool:
             held=list(place.path),
             token=token,
             written=written,
+            held_back=held_back,
         )
 
     def _end(self, warm: Warm, *, now: bool = False) -> None:

@@ -10,6 +10,8 @@ from msgspec import Struct, field
 from .written import Written
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ..claude.session import Session
     from ..record.transcripts import Tail
     from ..turns.settings import Settings
@@ -48,13 +50,23 @@ class Place(Struct, frozen=True):
         return tuple(node.id for node in self.path)
 
 
+class Starting(Struct, eq=False):
+    """A process that is being started. `held_back` is `None` until its folder was looked at."""
+
+    place: Place
+    task: asyncio.Task[Warm]
+    held_back: bool | None = None
+
+
 class Warm(Struct, kw_only=True, eq=False):
     """A process, and `held`: the turns of its history.
 
     Each turn in `held` has the uuid that its prompt has in this process. A process can't be rewound
     before a turn that compacted the conversation: the summary has replaced the turns before it.
 
-    `start_s` is how long its start took. `born` and `used` (last) are times of the monotonic clock.
+    `held_back` says that it was started without its folder, which was not trusted (see
+    `claude.trust`). `start_s` is how long its start took. `born` and `used` (last) are times of the
+    monotonic clock.
     """
 
     session: Session
@@ -63,6 +75,7 @@ class Warm(Struct, kw_only=True, eq=False):
     held: list[Node]
     token: str
     written: Written = field(default_factory=Written)
+    held_back: bool = False
     start_s: float = 0.0
     turns: int = 0
     born: float = field(default_factory=time.monotonic)
@@ -73,8 +86,13 @@ class Warm(Struct, kw_only=True, eq=False):
         """The ids of the turns of its history."""
         return tuple(node.id for node in self.held)
 
-    def stands_at(self, place: Place) -> bool:
-        """Return whether its history ends at the place, or later, so that it can be rewound."""
+    def stands_at(self, place: Place, *, held_back: bool = False) -> bool:
+        """Return whether its history ends at the place, or later, so that it can be rewound.
+
+        A process that was started with its folder is no other without it.
+        """
+        if self.held_back != held_back:
+            return False
         if place.new and (self.ids or self.turns):
             return False
         ids = place.ids

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..page.markdown.render import wrap
 from ..page.text import escape, visible
 from .decide import Choice, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ..claude.session import PermissionRequest
+    from ..page.parts import Data
     from .rules import Rule
 
 # Shown by front ends without widgets, in place of the question.
@@ -47,6 +48,7 @@ class ButtonAsker:
         self._show = show
         self._hide = hide
         self._enter = enter
+        self._offered: _Offer | None = None
 
     async def permission(
         self, request: PermissionRequest, about: str, rule: Rule | None
@@ -77,6 +79,47 @@ class ButtonAsker:
         row = form.row(approve, keep)
         verdict: Verdict = await self._ask(form, [form.html(title + plan), row, reason])
         return verdict
+
+    async def trust(self, about: Data, show: Callable[[Data], None]) -> bool:
+        """Ask whether a folder is trusted; `about` is safe HTML."""
+        form = self._form()
+        yes = form.button("Trust this folder", "warning", lambda: True)
+        no = form.button("Go on without", "", lambda: False)
+        box = form.column(form.html(about["text/html"]), form.row(yes, no))
+        try:
+            plain = f"{about['text/plain']}\n{WAITING}"
+            show(about | box._repr_mimebundle_() | {"text/plain": plain})
+            return bool(await form.answer)
+        finally:
+            form.close()
+
+    def offer(
+        self, line: Data, show: Callable[[Data], None], trust: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Show a line with a button that trusts the folder, until `withdraw`."""
+        form = self._form()
+        yes = form.button("Trust this folder", "", lambda: True)
+        box = form.column(form.html(line["text/html"]), form.row(yes))
+        show(box._repr_mimebundle_() | line)
+
+        def end(_: object = None) -> None:
+            form.close()
+            show(line)
+
+        form.answer.add_done_callback(end)
+        self._offered = _Offer(form, end, trust)
+
+    async def withdraw(self) -> None:
+        """Take the button away, and trust the folder if it was pressed; the line stays."""
+        offered, self._offered = self._offered, None
+        if offered is None:
+            return
+        if offered.form.answer.done():
+            await offered.trust()
+            return
+        offered.form.answer.remove_done_callback(offered.end)
+        offered.form.answer.cancel()
+        offered.end()
 
     async def choice(self, choice: Choice) -> str:
         """Ask one of Claude's own questions."""
@@ -118,6 +161,14 @@ class ButtonAsker:
         finally:
             self._hide()
             form.close()
+
+
+class _Offer(NamedTuple):
+    """A button that nobody waits for: what takes it away, and what a press does in the end."""
+
+    form: Form
+    end: Callable[..., None]
+    trust: Callable[[], Awaitable[None]]
 
 
 class Form:

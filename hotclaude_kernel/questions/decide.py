@@ -17,9 +17,12 @@ from ..page.markdown import render as markdown
 from ..page.text import escape, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
     from ..page.cards import Card
+    from ..page.parts import Data
     from .rules import Rule
 
 NOBODY = "Nobody can be asked in this notebook run."
@@ -55,7 +58,22 @@ class Rules(Protocol):
         """Add a rule that the user allowed."""
 
 
-class Asker(Protocol):
+class Truster(Protocol):
+    """A way to ask whether a folder is trusted."""
+
+    async def trust(self, about: Data, show: Callable[[Data], None]) -> bool:
+        """Ask whether a folder is trusted; `about` says what it brings, `show` shows it anew."""
+
+    def offer(
+        self, line: Data, show: Callable[[Data], None], trust: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Show a line, if possible with a button that trusts the folder, and wait for nothing."""
+
+    async def withdraw(self) -> None:
+        """End what was offered, and do it if the user took it: the turn has ended."""
+
+
+class Asker(Truster, Protocol):
     """A way to ask the user."""
 
     async def permission(

@@ -9,8 +9,11 @@ from ..page.text import visible
 from .decide import Choice, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ..claude.frames import Frame
     from ..claude.session import PermissionRequest
+    from ..page.parts import Data
     from .rules import Rule
 
 
@@ -53,6 +56,19 @@ class LineAsker:
         several = " (several: 1,2)" if choice.several else ""
         said = (await self._line(f"{visible(choice.question)}  {listed}{several}  > ")).strip()
         return _chosen(said, choice)
+
+    async def trust(self, about: Data, show: Callable[[Data], None]) -> bool:
+        """Ask in one line; what the folder brings is on the page above."""
+        said = await self._line("Trust this folder, with all that is listed above? [y / n] ")
+        return said.strip().lower() in YES
+
+    def offer(
+        self, line: Data, show: Callable[[Data], None], trust: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Do nothing: the line is shown, and a console has no buttons."""
+
+    async def withdraw(self) -> None:
+        """Do nothing: nothing was offered."""
 
     async def _verdict(self, question: str) -> Verdict:
         said = (await self._line(question)).strip()

@@ -9,9 +9,9 @@ entries of the turns up to it: no two processes write one transcript, and none h
 from __future__ import annotations
 
 import os
-import sys
 
 from ..claude.launch import DEFAULT_FLAGS
+from ..claude.private import data_folder
 
 TYPE_CHECKING = False  # `typing` is an import too
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ def store_path() -> str:
     named = os.environ.get("HOTCLAUDE_STORE")
     if named:
         return os.path.abspath(os.path.expanduser(named))
-    home = os.path.expanduser("~")
-    if sys.platform == "darwin":
-        folder = os.path.join(home, "Library", "Application Support")
-    else:
-        folder = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
-    return os.path.join(folder, "hotclaude", "store.db")
+    return os.path.join(data_folder(), "store.db")
 
 
 def named(path: str) -> str:

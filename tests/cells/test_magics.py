@@ -19,6 +19,7 @@ from hotclaude_kernel.errors import ControlError, ProcessDied, UsageError
 from hotclaude_kernel.page.markdown import render as markdown
 from hotclaude_kernel.page.words import counted
 from hotclaude_kernel.pool.warm import Limits, Place, Tally
+from hotclaude_kernel.pool.withholding import Withholding
 from hotclaude_kernel.questions.rules import Rule
 from hotclaude_kernel.turns.prompt import Prompt
 from hotclaude_kernel.turns.settings import EFFORTS, PERMISSION_MODES, Settings
@@ -83,7 +84,11 @@ class FakeConversation:
         self.position = SimpleNamespace(rules=FakeRules())
         self.prepared: list[Place] = []
         self.pool = SimpleNamespace(
-            asleep=False, tally=Tally(), limits=Limits(), prepare=self.prepared.append
+            asleep=False,
+            tally=Tally(),
+            limits=Limits(),
+            prepare=self.prepared.append,
+            withholding=Withholding(),
         )
         self.record = SimpleNamespace(
             path="/book.ipynb", store=SimpleNamespace(path="/data/store.db"), opened=True

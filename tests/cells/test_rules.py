@@ -15,6 +15,7 @@ from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.questions.decide import Choice, Verdict
 from hotclaude_kernel.turns.settings import Settings
 
+from ..support.askers import Bystander
 from ..support.book import QUIET
 from ..support.waiting import eventually
 from .test_run import Host
@@ -35,7 +36,7 @@ TOUCH = "touch aa"
 RULE = "The rule of this session for `touch aa *`"
 
 
-class Lasting:
+class Lasting(Bystander):
     """A user who allows things for the session where that is offered, and else refuses.
 
     With `once` they allow everything, but nothing for the session.
@@ -44,6 +45,7 @@ class Lasting:
     once = False
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[str] = []
         self.offered: list[str] = []
 

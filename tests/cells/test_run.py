@@ -19,6 +19,8 @@ from hotclaude_kernel.questions.decide import Choice, Verdict
 from hotclaude_kernel.record.database import MEMORY
 from hotclaude_kernel.turns.settings import Settings
 
+from ..support.askers import Bystander
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -70,10 +72,11 @@ class Outputs:
         return "\n".join(data.get("text/plain", "") for data in self.shown.values())
 
 
-class Yes:
+class Yes(Bystander):
     """A user who allows everything, and how often they were asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[str] = []
 
     async def permission(

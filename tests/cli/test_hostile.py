@@ -140,6 +140,18 @@ def benches(_: Page) -> list[list[str]]:
     return [["bench", "--yes", "--model", HOSTILE], ["bench", "--turns", HOSTILE]]
 
 
+def trusts(_: Page) -> list[list[str]]:
+    folder = Path(f"{HOSTILE} folder", ".claude")
+    (folder / "commands").mkdir(parents=True)
+    (folder / "commands" / f"{HOSTILE}.md").write_text(f"!`{HOSTILE}`")
+    hooks = [{"matcher": HOSTILE, "hooks": [{"type": "command", "command": HOSTILE}]}]
+    settings = {"hooks": {"Stop": hooks}, "env": {HOSTILE: HOSTILE}, "apiKeyHelper": HOSTILE}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    inside = str(folder.parent)
+    again = ["trust", "--yes", inside]
+    return [["trust", inside], again, again, ["trust", f"no {HOSTILE}"]]
+
+
 ATTEMPTS: dict[str, Callable[[Page], list[list[str]]]] = {
     "bench": benches,
     "check": checks,
@@ -152,6 +164,7 @@ ATTEMPTS: dict[str, Callable[[Page], list[list[str]]]] = {
     "logs": logs,
     "run": run,
     "show": shows,
+    "trust": trusts,
     "verify": verifies,
 }
 
@@ -192,6 +205,8 @@ def test_nothing_that_acts_on_the_terminal_is_printed(
     name: str, page: Page, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(page.path.parent / "data"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(page.path.parent / "data"))
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(page.path.parent / "config"))
     monkeypatch.setattr(runs, "_client", lambda job, bar: FailingClient(job))
     monkeypatch.setattr(lab, "_jupyterlab", lambda *_: 0)
     binary = sys.executable if name == "demo" else HOSTILE

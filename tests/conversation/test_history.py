@@ -28,14 +28,17 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from hotclaude_kernel.claude.folders import Folders
 from hotclaude_kernel.claude.frames import loads
 from hotclaude_kernel.claude.parsing import parse
 from hotclaude_kernel.claude.processes import started
+from hotclaude_kernel.claude.trust import Policy
 from hotclaude_kernel.conversation import conversation as conversations
 from hotclaude_kernel.conversation import settling
 from hotclaude_kernel.conversation.conversation import Conversation
 from hotclaude_kernel.errors import ReplayMiss
 from hotclaude_kernel.pool.warm import Tally
+from hotclaude_kernel.pool.withholding import Withholding
 from hotclaude_kernel.record.store import Store
 from hotclaude_kernel.record.verify import store_faults
 from hotclaude_kernel.record.writing import changes, writer
@@ -132,6 +135,9 @@ class Idle:
     def __init__(self, *_: Any, **__: Any) -> None:
         self.home: Place | None = None
         self.tally = Tally()
+        self.withholding = Withholding(Folders(Policy("always")))
+
+    def fit_trust(self) -> None: ...
 
     def prepare(self, place: Place) -> None: ...
 

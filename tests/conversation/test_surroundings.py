@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hotclaude_kernel.claude.folders import Folders
+from hotclaude_kernel.claude.trust import Policy
 from hotclaude_kernel.conversation import surroundings
 from hotclaude_kernel.conversation.surroundings import Files, contents, pulled
 from hotclaude_kernel.turns.prompt import Prompt
@@ -178,7 +180,10 @@ class TestEndpoint:
 async def test_all_that_the_binary_pulls_in_is_known(
     server: ModelServer, home: Path, notebook_path: Path
 ) -> None:
-    """Each file has a text of its own, and so does the request tell which files it holds."""
+    """Each file has a text of its own, and so does the request tell which files it holds.
+
+    The folder is trusted: otherwise the binary pulls in the mentioned files only.
+    """
     work = home / "work"
     names = ["notes.txt", "two words.txt", "sub/deep.txt", "imported.txt", ".claude/rules/r.md"]
     for number, name in enumerate(names):
@@ -189,11 +194,12 @@ async def test_all_that_the_binary_pulls_in_is_known(
     (home / "CLAUDE.md").write_text("MARK7")
     marks = {name: f"MARK{number}" for number, name in enumerate(names)}
     marks |= {"CLAUDE.md": "MARK9", "CLAUDE.local.md": "MARK8", "../CLAUDE.md": "MARK7"}
-    book = Book(notebook_path)
+    book = Book(notebook_path, folders=Folders(Policy("always")))
     try:
         text = 'Read @notes.txt, and @"two words.txt" (or @sub/deep.txt).'
         turn = await book.run("a", text)
         request = sent(server.requests[-1])
+        assert "MARK9" in request
         assert turn.recorded is not None
         known = turn.recorded.conditions
         assert {name for name, mark in marks.items() if mark in request} <= known.files.keys()

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hotclaude_kernel.claude.folders import Folders
+from hotclaude_kernel.claude.trust import Policy
+
 from ..support.environment import isolated_env
 from ..support.frontend import open_notebook
+from ..support.intruder import Intruder
 from ..support.waiting import until
 
 if TYPE_CHECKING:
@@ -26,12 +30,14 @@ OURS = "hotclaude_kernel."
 # Run up to the moment at which the claude process would be started, and tell what that took.
 BEFORE_THE_SPAWN = """
 import json, os, sys
-known, opened = set(sys.modules), []
+known, opened, listed = set(sys.modules), [], []
 def hear(event, args):
     if event == "open" and isinstance(args[0], str):
         opened.append(args[0])
+    elif event in ("os.listdir", "os.scandir"):
+        listed.append(args[0])
     elif event == "subprocess.Popen":
-        os.write(1, json.dumps([sorted(set(sys.modules) - known), opened]).encode())
+        os.write(1, json.dumps([sorted(set(sys.modules) - known), opened, listed]).encode())
         os._exit(0)
 sys.addaudithook(hear)
 from hotclaude_kernel.__main__ import main
@@ -62,15 +68,16 @@ signal.signal(signal.SIGUSR1, tell)
 
 #: Of ours, what a kernel that is ready has loaded beyond what it has before the spawn.
 LOADED = {
-    "claude.events", "claude.files", "claude.frames", "claude.parsing", "claude.session",
-    "claude.shapes",
-    "claude.transport",
-    "conversation", "conversation.conversation", "conversation.live", "conversation.lookup",
+    "claude.events", "claude.files", "claude.folders", "claude.frames", "claude.parsing",
+    "claude.session", "claude.shapes", "claude.transport",
+    "conversation", "conversation.consent", "conversation.conversation", "conversation.live",
+    "conversation.lookup",
     "conversation.modes",
     "conversation.position", "conversation.settings", "conversation.stall",
     "kernel.app", "kernel.kernel", "kernel.output", "kernel.preload", "kernel.serving",
     "kernel.traits",
-    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm", "pool.written",
+    "pool", "pool.orphans", "pool.pool", "pool.tending", "pool.warm", "pool.withholding",
+    "pool.written",
     "record.answers", "record.claim", "record.database", "record.notebook", "record.notebooks",
     "record.schema", "record.store", "record.transcripts", "record.writing",
     "record.writing.changes", "record.writing.jobs", "record.writing.journal",
@@ -81,15 +88,15 @@ LOADED = {
 }  # fmt: skip
 #: Of ours, what is loaded before the spawn.
 FIRST = {
-    "claude", "claude.arguments", "claude.launch", "claude.processes", "errors", "kernel",
-    "kernel.startup", "record", "record.resume",
+    "claude", "claude.arguments", "claude.launch", "claude.private", "claude.processes",
+    "claude.trust", "errors", "kernel", "kernel.startup", "record", "record.resume",
 }  # fmt: skip
 
 #: Loaded at the first tool card, `%` line, question, replay, search or export, and not before.
 LATE = {
     "cells.completion", "cells.magics.settings", "cells.magics.status", "cells.magics.tree",
     "conversation.misses", "conversation.rules",
-    "page.cards", "page.sections", "page.treeview", "questions.rules",
+    "page.cards", "page.sections", "page.treeview", "questions.rules", "questions.trust",
     "record.cassettes.archive", "record.cassettes.cassette", "record.cassettes.leaks",
     "record.garbage", "record.queries", "record.verify",
 }  # fmt: skip
@@ -100,18 +107,33 @@ LATE_OF_OTHERS = {"difflib", "ipywidgets", "psutil", "statistics"}
 MOST_OTHERS = 21
 
 
-def run(program: str, *arguments: str, env: dict[str, str]) -> str:
+def run(program: str, *arguments: str, env: dict[str, str], cwd: Path | None = None) -> str:
     """Run it in a fresh interpreter, twice: the first time may compile what it imports."""
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-P", "-c", program, *arguments],
             env=env,
+            cwd=cwd,
             capture_output=True,
             text=True,
             check=True,
             timeout=60,
         )
     return done.stdout
+
+
+def trust_file(home: Path) -> str:
+    return f"{home}/.local/share/hotclaude/trust.json"
+
+
+def others(opened: list[str]) -> list[str]:
+    """Of the files that were opened, those that are no modules."""
+    return [path for path in opened if not path.endswith((".pyc", ".so"))]
+
+
+def inside(listed: list[str], home: Path) -> list[str]:
+    """Of the folders that were listed, those below the test's own, where no modules are."""
+    return [path for path in listed if str(path).startswith(str(home))]
 
 
 def ours(loaded: list[str]) -> set[str]:
@@ -126,8 +148,8 @@ def bare(home: Path) -> dict[str, str]:
 
 class TestBeforeTheSpawn:
     @pytest.fixture
-    def found(self, bare: dict[str, str]) -> Any:
-        return json.loads(run(BEFORE_THE_SPAWN, env=bare))
+    def found(self, bare: dict[str, str], home: Path) -> Any:
+        return json.loads(run(BEFORE_THE_SPAWN, env=bare, cwd=home / "work"))
 
     def test_of_ours_only_what_starts_the_process_is_loaded(self, found: Any) -> None:
         assert ours(found[0]) == FIRST | {"__main__"}
@@ -136,10 +158,27 @@ class TestBeforeTheSpawn:
         others = [name for name in found[0] if not name.startswith("hotclaude_kernel")]
         assert len(others) <= MOST_OTHERS, others
 
-    def test_no_file_is_opened_but_those_modules(self, found: Any) -> None:
-        loaded, opened = found
-        assert [path for path in opened if not path.endswith((".pyc", ".so"))] == []
-        assert len(opened) <= len(loaded)
+    def test_no_file_is_opened_but_those_modules_and_two_small_ones(
+        self, found: Any, home: Path
+    ) -> None:
+        loaded, opened, listed = found
+        assert others(opened) == [f"{home}/.claude/.claude.json", trust_file(home)]
+        assert len(opened) <= len(loaded) + 2
+        assert inside(listed, home) == []
+
+    def test_nor_in_a_folder_that_is_trusted_with_all_it_brings(
+        self, bare: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its files are compared by size and time, and each of their folders is listed once."""
+        Intruder(home / "work")
+        monkeypatch.setenv("HOME", str(home))
+        folders = Folders(Policy())
+        assert folders.accept(folders.look(str(home / "work"))) == ""
+        _, opened, listed = json.loads(run(BEFORE_THE_SPAWN, env=bare, cwd=home / "work"))
+        assert others(opened) == [f"{home}/.claude/.claude.json", trust_file(home)]
+        dots = f"{home}/work/.claude"
+        below = ["agents", "commands", "skills", "skills/skilled", "workflows"]
+        assert sorted(inside(listed, home)) == [f"{dots}/{name}" for name in below]
 
 
 class TestReady:

@@ -433,7 +433,7 @@ class TestPrivateArguments:
         monkeypatch.setattr(pool_module, "kill_unadopted", killed.append)
         flags, folder = arguments.hand_over(self.TOLD.argv(), [str(tmp_path / "sessions")])
         early = SimpleNamespace(
-            process="early", flags=tuple(flags), cwd="/", node=None, file="", folder=folder
+            process="early", flags=tuple(flags), cwd="/", node=None, file="", folder=folder, held=()
         )
         pool._early = early  # type: ignore[assignment]
         async with pool.lease(place()):

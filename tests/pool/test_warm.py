@@ -61,3 +61,11 @@ def test_other_settings_want_another_process() -> None:
 def test_a_new_conversation_wants_one_that_was_never_asked(held: str, turns: int) -> None:
     assert not warm(held, turns=turns).stands_at(place(new=True))
     assert warm().stands_at(place(new=True))
+
+
+def test_one_with_its_folder_is_none_without_it() -> None:
+    with_it, without = warm("a"), warm("a")
+    without.held_back = True
+    for held_back in (True, False):
+        assert with_it.stands_at(place("a"), held_back=held_back) is not held_back
+        assert without.stands_at(place("a"), held_back=held_back) is held_back

@@ -15,6 +15,7 @@ from hotclaude_kernel.questions.rules import Rule
 from hotclaude_kernel.questions.stdin import LineAsker
 
 from ..hostile import corpus, entry, violations
+from ..support.askers import Bystander
 
 if TYPE_CHECKING:
     from hotclaude_kernel.claude.frames import Frame
@@ -67,10 +68,11 @@ class User:
         return None, self.replies.pop(0)
 
 
-class Fixed:
+class Fixed(Bystander):
     """An asker that has made up its mind, and notes what it is shown."""
 
     def __init__(self, verdict: Verdict | None = None, *answers: str) -> None:
+        super().__init__()
         self.verdict = verdict or Verdict(allow=True)
         self.shown: list[str] = []
         self.choices: list[Choice] = []

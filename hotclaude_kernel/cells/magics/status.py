@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from ...errors import HotClaudeError, UsageError
 from ...page.words import counted, table, told, uncompared
+from ...questions.trust import NOTHING, summary
 from ...record.database import MEMORY
 from ...turns import budget
 from ...turns.cellids import lasting
@@ -158,6 +159,7 @@ async def status(conversation: Conversation, argument: str) -> Answer:
         ("turns", _turns_row(conversation)),
         ("answers", _answers_row(conversation)),
         ("stands", _place_row(conversation)),
+        ("folder", await _folder_row(conversation)),
         ("record", _record_row(conversation)),
         ("context", await _context_row(conversation)),
         ("tokens", _tokens_row(conversation)),
@@ -229,6 +231,17 @@ def _place_row(conversation: Conversation) -> str:
         left = f"{span(tree.ahead)} ahead: any other turn leaves {them} as a branch"
         return f"{where(conversation)}; {left}{known}"
     return f"{where(conversation)}{known}"
+
+
+async def _folder_row(conversation: Conversation) -> str:
+    withholding, settings = conversation.pool.withholding, conversation.settings
+    look = await asyncio.to_thread(withholding.look, settings)
+    if look.trusted:
+        return f"trusted ({look.by})"
+    if not withholding.held_back(settings):
+        return "left out by the settings"
+    brings = summary(look)
+    return "not trusted" + (f"; left out: {brings}" if brings != NOTHING else "")
 
 
 def _forgets(conversation: Conversation) -> str:

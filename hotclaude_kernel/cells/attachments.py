@@ -40,7 +40,8 @@ def _mention() -> re.Pattern[str]:
 
 @cache
 def _image() -> re.Pattern[str]:
-    return re.compile(r"!?\[([^\]\n]*)\]\(data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=\s]+)\)")
+    # From the end of the name on: a search for its beginning would go on from every `[`.
+    return re.compile(r"\]\(data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=\s]+)\)")
 
 
 def collect(
@@ -54,11 +55,6 @@ def collect(
     """
     found = [read_image(name, folder) for name in named]
 
-    def pasted(match: re.Match[str]) -> str:
-        name = match[1] or f"pasted image {len(found) + 1}"
-        found.append(_pasted_image(name, match[3]))
-        return f"[{name}]"
-
     def mentioned(match: re.Match[str]) -> str:
         name = match[1].strip('"')
         if not name.lower().endswith(_SUFFIXES):
@@ -67,12 +63,31 @@ def collect(
         return f"[{name}]"
 
     if ";base64," in text:
-        text = _image().sub(pasted, text)
+        text = _without_pasted(text, found)
     if "@" in text:
         text = _mention().sub(mentioned, text)
     if len(found) > MOST_IMAGES:
         raise UsageError(f"{len(found)} images are too many", hint=f"Send at most {MOST_IMAGES}.")
     return text, tuple(found)
+
+
+def _without_pasted(text: str, found: list[Attachment]) -> str:
+    """Return the text with `[name]` in place of each pasted image, which is added to `found`."""
+    kept: list[str] = []
+    done = read = 0
+    for match in _image().finditer(text):
+        # The name begins at the first bracket after the last name or line that ended before it.
+        ended = max(text.rfind(sign, read, match.start()) for sign in "]\n")
+        begin = text.find("[", max(read, ended + 1), match.start())
+        read = match.start() + 1
+        if begin < 0:
+            continue
+        name = text[begin + 1 : match.start()] or f"pasted image {len(found) + 1}"
+        found.append(_pasted_image(name, match[2]))
+        sign = begin > done and text[begin - 1] == "!"
+        kept += [text[done : begin - sign], f"[{name}]"]
+        done = read = match.end()
+    return "".join([*kept, text[done:]])
 
 
 def read_image(name: str, folder: Path) -> Attachment:

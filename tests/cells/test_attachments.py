@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+import re
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,8 +15,7 @@ from hotclaude_kernel.cells import attachments
 from hotclaude_kernel.cells.attachments import MOST_BYTES, MOST_IMAGES, collect, read_image
 from hotclaude_kernel.errors import UsageError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from ..support.steps import steps
 
 BYTES = {
     "image/png": b"\x89PNG\r\n\x1a\n\0\0",
@@ -94,8 +95,6 @@ class TestMentions:
 
     @given(st.text('@a ."\n/-_', max_size=40))
     def test_text_without_images_is_not_changed(self, text: str) -> None:
-        from pathlib import Path
-
         assert collect(text, Path("/nowhere")) == (text, ())
 
 
@@ -131,6 +130,33 @@ class TestPasted:
     def test_a_link_to_an_image_is_left_alone(self, folder: Path) -> None:
         text = "![x](https://example.org/x.png)"
         assert collect(text, folder) == (text, ())
+
+
+#: What a pasted image is; but from each `[` on, this looks to the end of the line.
+PASTED = re.compile(r"!?\[([^\]\n]*)\]\(data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=\s]+)\)")
+PIECES = ("!", "[", "]", "\n", "a", "(", ")", "=", f"]({uri(PNG)})", "](data:image/pn")
+
+
+class TestMany:
+    @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+    def test_what_is_found_is_what_the_plain_pattern_finds(self, text: str) -> None:
+        names = [match[1] for match in PASTED.finditer(text)]
+        prompt, images = collect(text, Path("/nowhere"))
+        wanted = [name or f"pasted image {at}" for at, name in enumerate(names, 1)]
+        assert [image.name for image in images] == wanted
+        left = iter(wanted)
+        assert prompt == PASTED.sub(lambda _: f"[{next(left)}]", text)
+
+    @pytest.mark.parametrize("mark", ["![", "[", "![x](", "]("])
+    def test_marks_of_images_are_looked_at_once(self, mark: str) -> None:
+        """The search starts at what only an image has; a mark alone takes no step of ours."""
+        assert attachments._image().pattern.startswith(r"\]\(data:")
+        image = f"![x]({uri(PNG)})"
+        few, many = (
+            steps(partial(collect, f"{mark * count}\n{image}", Path("/nowhere")))
+            for count in (10, 8_000)
+        )
+        assert many == few
 
 
 class TestRefused:

@@ -30,6 +30,13 @@ DEEPEST_BLOCK = 32
 # The deepest nesting of brackets in a paragraph; each level takes some four Python frames.
 DEEPEST_INLINE = 50
 
+# How often blockquotes may read each character, and a number of characters that is always allowed.
+MOST_QUOTED = 20
+FREELY_QUOTED = 200_000
+
+# The most columns of a table: markdown-it fills each short row up with empty cells.
+MOST_COLUMNS = 64
+
 # A `$$` or `\[` block that is not closed within this many lines is text.
 LONGEST_MATHS_LINES = 60
 
@@ -134,6 +141,8 @@ class Splitter:
         open_lines = self._lines[self._known :]
         self.scanned += len(open_lines) + 1
         tokens, _ = parse_blocks(tame("".join(open_lines)) + line, {"cutting": True})
+        if not tokens:
+            return True  # the parser gave up: each further question would read it all again
         last = next((token for token in reversed(tokens) if not token.level and token.map), None)
         if last is None or last.map is None:
             return False
@@ -205,6 +214,8 @@ def grammar() -> MarkdownIt:
     md.validateLink = allows  # type: ignore[method-assign,assignment]
     before = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     md.block.ruler.before("table", "deep", _deep)
+    md.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
+    md.block.ruler.at("blockquote", _blockquote, before)  # type: ignore[arg-type]
     md.block.ruler.before("fence", "maths_block", _maths_block, before)  # type: ignore[arg-type]
     return md
 
@@ -221,6 +232,42 @@ def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     token.map = [start, line]
     state.line = line
     return True
+
+
+class TangledError(Exception):
+    """The text would take too long to parse."""
+
+
+_BLANK = re.compile(r"\n[ \t]*\n")
+
+
+def _blockquote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Parse a quote by markdown-it's rule; raise `TangledError` if quotes have read too much.
+
+    Each quote reads on to the next blank line, since any line may continue its paragraph. If its
+    paragraph has ended before (`> # Title`), the next quote reads those lines again.
+    """
+    from markdown_it.rules_block import blockquote
+
+    begin = state.bMarks[start] + state.tShift[start]
+    if not silent and state.src[begin : begin + 1] == ">":
+        blank = _BLANK.search(state.src, begin, state.eMarks[end - 1])
+        read = (blank.start() if blank else state.eMarks[end - 1]) - begin
+        state.env["quoted"] = state.env.get("quoted", 0) + read
+        if state.env["quoted"] > MOST_QUOTED * len(state.src) + FREELY_QUOTED:
+            raise TangledError
+    return blockquote(state, start, end, silent)
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Parse a table by markdown-it's rule, if it has not too many columns."""
+    from markdown_it.rules_block import table
+
+    if start + 1 < end:
+        line = state.src[state.bMarks[start + 1] : state.eMarks[start + 1]]
+        if line.count("|") > MOST_COLUMNS + 1:
+            return False
+    return table(state, start, end, silent)
 
 
 # Links.

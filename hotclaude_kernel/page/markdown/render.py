@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 # A paragraph with more opening brackets stays unparsed: markdown-it takes quadratic time on them.
 MOST_BRACKETS = 150
 
+# ... and so does one where more brackets are open at once.
+DEEPEST_BRACKETS = 60
+
 # Characters of one formula.
 LONGEST_MATHS = 5_000
 
@@ -103,8 +106,23 @@ def _nothing(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str
 def _quell_brackets(state: StateCore) -> None:
     """Leave a paragraph with many brackets unparsed: markdown-it looks for the end of each."""
     for token in state.tokens:
-        if token.type == "inline" and token.content.count("[") > MOST_BRACKETS:
+        if token.type == "inline" and _storms(token.content):
             token.type = "text"
+
+
+_BRACKET = re.compile(r"[\[\]]")
+
+
+def _storms(text: str) -> bool:
+    if text.count("[") > MOST_BRACKETS:
+        return True
+    if text.count("[") <= DEEPEST_BRACKETS:
+        return False
+    depth = deepest = 0
+    for sign in _BRACKET.findall(text):
+        depth = depth + 1 if sign == "[" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST_BRACKETS
 
 
 def _finish(state: StateCore) -> None:

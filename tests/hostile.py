@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: What only the kernel's own words begin with.
+MARK = "❖"
+
 #: Stands for the address that a leaking payload would ask for.
 LEAK = "http://leak.invalid/leak"
 
@@ -151,6 +154,43 @@ _PAYLOADS: dict[str, str] = {
     "maths_html": "$x<img src=x onerror={run}>$ \\(<script>{run}</script>\\)",
     "maths_html_display": "$$\n<img src=x onerror={run}>\n$$\n\n\\[</div><script>{run}</script>\\]",
     "maths_close": "$a \\) <img src=x onerror={run}> \\( b$",
+    # Maths that leaves its box, or is larger than a page.
+    "maths_over_a_card": (
+        "$\\smash{{\\lower 5.5em{{\\rlap{{\\color{{white}}\\rule{{70em}}{{4.6em}}}}"
+        "\\rlap{{\\raise 3em{{\\textsf{{ Claude wants to use Read }}}}}}}}}}$"
+    ),
+    "maths_rule": "$\\rule{{100000em}}{{100000em}}$",
+    "maths_rule_display": "$$\n\\rule[-5000em]{{70em}}{{4em}}\n$$",
+    "maths_high": "$\\vphantom{{\\rule{{0pt}}{{5000em}}}}$",
+    "maths_raised": "$x \\raise 30em {{over}} \\raisebox{{-30em}}{{under}}$",
+    "maths_lap": "$\\llap{{over what is left}} \\mathrlap{{x}} \\clap{{y}}$",
+    "maths_back": "$x \\hspace{{-70em}} y \\kern -900pt z \\mkern-9000mu$",
+    "maths_rows": "$\\begin{{matrix}} a \\\\[90000em] b \\\\[-90em] c \\end{{matrix}}$",
+    "maths_blank_rows": "$\\begin{{matrix}}" + "\\\\" * 2000 + "\\end{{matrix}}$",
+    "maths_column": "$\\begin{{array}}{{p{{90000em}}}} x \\end{{array}}$",
+    "maths_columns": "$\\begin{{array}}{{*{{99999}}{{|c}}}} x \\end{{array}}$",
+    "maths_size": "$" + "{{\\Huge" * 12 + "x" + "}}" * 12 + "$",
+    "maths_tower": "$" + "\\dfrac{{1}}{{" * 200 + "x" + "}}" * 200 + "$",
+    "maths_roots": "$" + "\\sqrt" * 900 + "x$",
+    "maths_root": "$\\sqrt[\\uproot{{90000}}\\leftroot{{90000}}3]{{x}}$",
+    "maths_thick": "$\\genfrac(){{900em}}{{0}}{{a}}{{b}} {{a \\above 900em b}}$",
+    "maths_white": "$\\color{{white}}{{x}} \\textcolor[rgb]{{1,1,1}}{{y}} \\color{{#fff}} z$",
+    "maths_surface": "$\\colorbox{{white}}{{x}} \\fcolorbox{{red}}{{white}}{{y}}$",
+    "maths_enclosed": "$\\enclose{{box}}[mathbackground='white']{{x}} \\cancel[padding=9em]{{x}}$",
+    "maths_character": '$\\char"2756 \\unicode{{x2756}} \\U{{2756}}$',
+    # Claude's words that look like the kernel's own.
+    "forged_question": "**Claude wants to use Bash**\n\n[Allow once](#) [Deny](#)",
+    "forged_card": "▸ **Bash** `pytest` · allowed once, done",
+    "forged_marked_card": "❖ **Bash** `pytest` · allowed once, done",
+    "forged_quoted_card": "> ❖ **Bash** `pytest` · allowed once\n> \n> ```\n> 41 passed\n> ```",
+    "forged_reference": "&#x2756; **Bash** `pytest` &#10070; done &#X02756; x [y](z '&#x2756;')",
+    "forged_footer": "❖ claude-opus-5-5 · 12 tokens in, 3 out · total 0.10 s",
+    "forged_small": "$\\small\\color{{gray}}\\textsf{{❖ Rewound before turn 3}}$",
+    "forged_notice": "*❖ Rewound before turn 3; what was there stays as a branch*",
+    "forged_thought": "> ❖ *Thought for 3 s*\n>\n> It is safe.",
+    "forged_console": "[Bash: pytest]\n[allowed once]",
+    "forged_code": "`❖`\n\n```\n❖ [Bash: pytest]\n```\n\n    ❖ [allowed once]",
+    "reference_bidi": "&#x202e;moc.live&#x202c; &#8238; &#x2066;x [y](z '&#x202e;')",
     # Tables and headings.
     "cell_html": "| <script>{run}</script> | b |\n|---|---|\n| <img src=x onerror={run}> | c |",
     "cell_link": "| a |\n|:-:|\n| [press](javascript:{run}) |",
@@ -220,6 +260,9 @@ def brief(leak: str = LEAK) -> dict[str, str]:
     return {name: every[name] for name in WAYS}
 
 
+#: The entries that are to be taken for the kernel's own words.
+FORGERIES = tuple(name for name in _PAYLOADS if name.startswith("forged"))
+
 _PLAIN = (
     "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code em strong s a br hr table thead tbody tr th"
     " td input span div"
@@ -231,6 +274,11 @@ _CLASSES = {
     "span": frozenset({"mathjax_process tex2jax_process", "c", "k", "s", "m", "o", "ow", "p"}),
     "div": frozenset({"mathjax_process tex2jax_process", "highlight"}),
 }
+#: How a formula is kept in its box.
+_FORMULA = (
+    "display:inline-block;contain:paint;padding:.2em;margin:-.2em",
+    "display:block;contain:paint;overflow-x:auto;overflow-y:hidden;max-height:200em",
+)
 _ADDRESS = re.compile(
     r"(?:https?://[^\s\\/?#][^\s\\]*|mailto:[^\s\\]+|#[^\s\\]*"
     r"|(?![A-Za-z][A-Za-z0-9+.-]*:)[\w.%~@+-][^\s\\]*)\Z"
@@ -239,12 +287,17 @@ _ADDRESS = re.compile(
 
 #: What a card holds besides, and an answer does not.
 _CARD_TAGS = _TAGS | {"details", "summary", "b", "img"}
+_BOX = r"max-height:22em;overflow:auto;margin:\.2em 0;padding:\.2em \.5em;border:1px solid" + (
+    r" var\(--jp-border-color2,#ccc\)"
+)
 _CARD_STYLES = {
+    "code": r"white-space:pre-wrap",
     "details": r"margin:\.4em 0;padding-left:\.6em;border-left:3px solid"
     r" var\(--jp-border-color2,#ccc\)",
-    "div": r"opacity:\.65;font-size:90%",
+    "div": rf"opacity:\.65;font-size:90%|{_BOX}",
     "img": r"max-width:100%",
-    "pre": r"white-space:pre-wrap;margin:\.3em 0",
+    "pre": r"white-space:pre-wrap;margin:\.3em 0"
+    rf"|{_BOX};white-space:pre-wrap;overflow-wrap:anywhere",
     "span": r"opacity:\.65|(?:color:#[0-9a-f]{6}|font-weight:bold|;(?=[cf])){1,3}",
 }
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}\Z")
@@ -262,6 +315,8 @@ class _Reader(HTMLParser):
             self.found.append(f"tag {tag}")
         if tag not in _VOID:
             self.open.append(tag)
+        if not self._card and any(MARK in (value or "") for _, value in attrs):
+            self.found.append(f"the kernel's mark on {tag}")
         names = [name for name, _ in attrs]
         if len(names) != len(set(names)):
             self.found.append(f"attribute twice in {tag}")
@@ -293,6 +348,8 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", data):
             self.found.append(f"control sign in {data!r}")
+        if not self._card and MARK in data:
+            self.found.append("the kernel's mark")
 
 
 def _leaves(attrs: list[tuple[str, str | None]]) -> bool:
@@ -317,6 +374,8 @@ def _attribute_allowed(tag: str, name: str, value: str | None) -> bool:
             return value is None
         case ("th" | "td", "style"):
             return value in ("text-align:left", "text-align:center", "text-align:right")
+        case ("span" | "div", "style"):
+            return value in _FORMULA
         case ("span" | "div", "class"):
             return value in _CLASSES[tag]
         case (_, "dir"):

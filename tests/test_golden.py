@@ -19,7 +19,9 @@ must: what is shown, by `python -m tests.golden.make shown`. The record and the 
 A new release of Pygments or markdown-it that writes other HTML is such a change too.
 
 Such changes so far: `%tree` says of each turn that was replayed where it comes from. Decisions and
-notices from a cassette are shown as recorded, so `tools` by a cassette is pinned too.
+notices from a cassette are shown as recorded, so `tools` by a cassette is pinned too. All that
+the kernel itself says begins with a mark that no answer can show, and a formula has a box that it
+can't leave: before, an answer could look like the kernel's own words, and a formula cover them.
 """
 
 from __future__ import annotations

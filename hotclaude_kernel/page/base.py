@@ -160,8 +160,11 @@ class Page:
     def nested(self, block: Block) -> None:
         """Show a block of a subagent: its text, or its tool use."""
 
-    def asking(self, tool_use_id: str) -> None:
-        """Show a tool use in full: the user is about to be asked about it."""
+    def asking(self, tool_use_id: str, call: str = "") -> None:
+        """Show that the user is about to be asked about a tool use; `call` is all of it, as text.
+
+        Only a page whose questions have no room for it shows it.
+        """
 
     def decided(self, tool_use_id: str, decision: str) -> None:
         """Show the decision on a tool use."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..claude.frames import deeper
 from .parts import literal
 from .sections import MOST_CHARACTERS, Code, Console, Picture, Prose, Section
-from .text import escape, visible
+from .text import MARK, escape, marked, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,7 @@ MOST_LEVELS = 20
 MOST_INDENTS = 30
 # The user reads these tools' input at once, so their cards are unfolded.
 SHOWN = ("TodoWrite", "ExitPlanMode", "AskUserQuestion")
-# Input fields that a tool's sections show in full. The tool's other fields are shown only while
-# the user is asked about the call. For a tool that is not listed the whole input is shown.
+# Input fields that a tool's card shows in full. For a tool that is not listed it shows all of them.
 SAID: dict[str, tuple[str, ...]] = {
     "Agent": ("description", "prompt"),
     "AskUserQuestion": ("questions",),
@@ -108,7 +107,7 @@ class Card:
         self.changed()
 
     def wait(self) -> None:
-        """Mark the call as asked about; until the user decides, the card is unfolded."""
+        """Mark the call as asked about. The question shows all of it, so the card does not."""
         self.waiting = True
         self.changed()
 
@@ -132,27 +131,29 @@ class Card:
     def render(self, references: dict[str, Any]) -> str:
         """Return the card as HTML."""
         if self._drawn is None:
-            body = "".join(section.html() for section in self.sections())
+            sections = [] if self.waiting else self.sections()
+            body = "".join(section.html() for section in sections)
             body += "".join(child.render(references) for child in self.children)
             report = self.report()
             self._drawn = self._folded(body + (report.html() if report else ""))
         return self._drawn
 
     @property
-    def _asked(self) -> bool:
-        """Whether the user is asked about this call, or about a subagent's call on this card."""
+    def _asks_inside(self) -> bool:
+        """Whether the user is asked about a subagent's call on this card."""
         cards = (child for child in self.children if isinstance(child, Card))
-        return self.waiting or any(card._asked for card in cards)
+        return any(card.waiting or card._asks_inside for card in cards)
 
     def _folded(self, body: str) -> str:
         name = escape(visible(self.name))
         about = escape(self.about)
         code = f" <code>{about}</code>" if about else ""
         state = f' <span style="opacity:.65">· {escape(self.state)}</span>'
-        shown = " open" if self._asked or self.name in SHOWN else ""
+        said = self.name in SHOWN and not self.waiting
+        shown = " open" if said or self._asks_inside else ""
         style = "margin:.4em 0;padding-left:.6em;border-left:3px solid var(--jp-border-color2,#ccc)"
         return (
-            f'<details{shown} style="{style}"><summary><b>{name}</b>{code}{state}</summary>'
+            f'<details{shown} style="{style}"><summary>{MARK} <b>{name}</b>{code}{state}</summary>'
             f"{body}</details>"
         )
 
@@ -162,7 +163,7 @@ class Card:
         line = self.about.replace("`", "").strip()
         about = f" `{line}`" if line else ""
         name = literal(visible(self.name))
-        head = f"**{name}**{about} · {literal(self.state)}\n\n"
+        head = marked(f"**{name}**{about} · {literal(self.state)}\n\n")
         report = self.report()
         parts = [section.source() for section in self.sections()]
         parts += [child.source for child in self.children]
@@ -199,19 +200,7 @@ class Card:
         return failed and self.decision.startswith(("denied", "not approved"))
 
     def sections(self) -> list[Section]:
-        """Return the sections of the call; a subagent's cards and the result follow them.
-
-        While the user is asked, the sections show the whole input.
-        """
-        rest = self._unsaid() if self.waiting else {}
-        return self._call() + ([_json(rest)] if rest else [])
-
-    def _unsaid(self) -> Frame:
-        """Return the input fields that neither the title nor the call's sections show in full."""
-        said = SAID.get(self.name, tuple(self.input))
-        return {k: v for k, v in self.input.items() if k not in said and v != self.about}
-
-    def _call(self) -> list[Section]:
+        """Return the sections of the call; a subagent's cards and the result follow them."""
         match self.name:
             case "Bash":
                 command = str(self.input.get("command") or "")

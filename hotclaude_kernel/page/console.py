@@ -6,8 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from .base import Output, Page
-from .parts import Data, first_line, report_bundle
-from .text import without_ansi
+from .parts import Data, first_line, own, report_bundle
+from .text import marked, without_ansi
 from .throttle import UPDATE_S, Throttle
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ConsolePage(Page):
 
     def text(self, text: str) -> None:
         """Continue the answer."""
-        self._write(text)
+        self._write(without_ansi(text))
 
     def text_ended(self) -> None:
         """End the line."""
@@ -39,17 +39,17 @@ class ConsolePage(Page):
 
     def retract(self) -> None:
         """Say that the answer above is void: a console can't remove it."""
-        self._line("[the answer above broke off and is void; it begins again]")
+        self._say("[the answer above broke off and is void; it begins again]")
 
     def status(self, text: str, *, kind: str = "") -> None:
         """Write a retry or a stall, but not twice in a row; other statuses would be noise."""
         if kind and kind != self._said:
-            self._line(f"[{text}]")
+            self._say(f"[{text}]")
         self._said = kind
 
     def notice(self, text: str) -> None:
         """Write a line."""
-        self._line(f"[{text}]")
+        self._say(f"[{text}]")
 
     def tool_started(self, block: Block) -> None:
         """Write the call as a line."""
@@ -57,31 +57,29 @@ class ConsolePage(Page):
 
         card = Card(block)
         self._cards[str(block.content.get("id", ""))] = card
-        self._line(f"[{card.line}]")
+        self._say(f"[{card.line}]")
 
     def tool_ended(self, result: ToolResult) -> None:
         """Write the first line of a failed call's error."""
         if result.is_error:
-            self._line(f"[failed: {first_line(result.text)}]")
+            self._say(f"[failed: {first_line(result.text)}]")
 
     def nested(self, block: Block) -> None:
         """Write a subagent's calls as lines."""
         if block.kind == "tool_use":
             from .cards import Card
 
-            self._line(f"[  {Card(block).line}]")
+            self._say(f"[  {Card(block).line}]")
 
-    def asking(self, tool_use_id: str) -> None:
+    def asking(self, tool_use_id: str, call: str = "") -> None:
         """Write the call that the question is about in full."""
-        if card := self._cards.get(tool_use_id):
-            card.wait()
-            for section in card.sections():
-                self._line(section.source().strip())
+        if call:
+            self._line(call)
         self._throttle.fire(UPDATE_S)
 
     def decided(self, tool_use_id: str, decision: str) -> None:
         """Write the decision."""
-        self._line(f"[{decision}]")
+        self._say(f"[{decision}]")
 
     def card(self, tool_use_id: str) -> Card | None:
         """Return the card of a tool use that was written; a plan is read from it."""
@@ -89,7 +87,7 @@ class ConsolePage(Page):
 
     def note(self, text: str) -> None:
         """Write a line of the kernel's own."""
-        self._line(f"[{text}]")
+        self._say(f"[{text}]")
         self._throttle.fire(UPDATE_S)
 
     def withdraw(self, text: str, because: str) -> None:
@@ -108,7 +106,7 @@ class ConsolePage(Page):
     def display(self, data: Data) -> None:
         """Display a MIME bundle of the kernel's own; consoles print its plain text."""
         self._throttle.fire(UPDATE_S)
-        self._output.show(data, uuid.uuid4().hex)
+        self._output.show(own(data), uuid.uuid4().hex)
 
     def panel(self, data: Data) -> Callable[[Data], None]:
         """Write the plain text of a MIME bundle, and later that of the one that replaces it."""
@@ -134,13 +132,18 @@ class ConsolePage(Page):
         self._throttle.cancel()
         self._flush()
 
+    def _say(self, text: str) -> None:
+        """Write a line of the kernel's own."""
+        self._line(marked(without_ansi(text)))
+
     def _line(self, text: str) -> None:
+        """Write tamed text as lines of its own."""
         start = "\n" if self._open_line else ""
         self._write(f"{start}{text}\n" if text else start)
 
     def _write(self, text: str) -> None:
         if text:
-            self._due.append(without_ansi(text))
+            self._due.append(text)
             self._open_line = not text.endswith("\n")
             self._throttle.poke(UPDATE_S)
 

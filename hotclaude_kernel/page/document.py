@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from .markdown import render as markdown
+from .text import unmarked
 
 SEGMENT_CHARACTERS = 1000
 SEGMENT_SHARE = 8
@@ -52,8 +53,8 @@ class Text(Struct):
 
     @property
     def source(self) -> str:
-        """The block's Markdown, unchanged."""
-        return self.gap + self.text
+        """The block's Markdown, unchanged but for the kernel's own mark."""
+        return self.gap + unmarked(self.text)
 
     @property
     def size(self) -> int:

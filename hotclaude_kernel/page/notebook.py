@@ -13,8 +13,8 @@ from ..claude.frames import whole
 from .base import Output, Page
 from .document import Aside, Document, Mark, Piece, Segment
 from .markdown import render as markdown
-from .parts import Data, bundle, fold, literal, report_bundle, small
-from .text import visible
+from .parts import Data, bundle, fold, line_bundle, literal, own, report_bundle, small
+from .text import marked, unmarked, visible
 from .throttle import UPDATE_S, Throttle
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class NotebookPage(Page):
     def notice(self, text: str) -> None:
         """Put a line into the answer."""
         line = visible(text)
-        self._held.append(Aside(f"*{literal(line)}*\n\n", html=small(line)))
+        self._held.append(Aside(marked(f"*{literal(line)}*\n\n"), html=small(line)))
         if not self.in_text:  # else it would cut a text block that may still be taken back
             self.settled()
 
@@ -102,10 +102,10 @@ class NotebookPage(Page):
         spent = round((block.thinking_ms or 0) / 1000)
         seconds = f" for {spent} s" if spent else ""
         text = whole(block.text)
-        quoted = "".join(f"> {line}\n" for line in text.splitlines())
+        quoted = "".join(f"> {line}\n" for line in unmarked(text).splitlines())
         html = fold(f"Thought{seconds}", markdown.render(text))
         self._status = ""
-        self._add(Aside(f"> *Thought{seconds}*\n>\n{quoted}\n", html=html))
+        self._add(Aside(f"> {marked(f'*Thought{seconds}*')}\n>\n{quoted}\n", html=html))
 
     def tool_started(self, block: Block) -> None:
         """Show the call as a card; its result completes the card."""
@@ -141,8 +141,8 @@ class NotebookPage(Page):
             card.end(result)
             self._redraw(card, min(len(result.text), MOST_CHARACTERS))
 
-    def asking(self, tool_use_id: str) -> None:
-        """Unfold the card that the next question is about."""
+    def asking(self, tool_use_id: str, call: str = "") -> None:
+        """Mark the card that the next question is about."""
         if card := self._cards.get(tool_use_id):
             card.wait()
             self._redraw(card, 0)
@@ -204,8 +204,7 @@ class NotebookPage(Page):
 
     def note(self, text: str) -> None:
         """Show a line of the kernel's own, in an output of its own."""
-        line = visible(text)
-        self._show_own(lambda: self._output.show(bundle(small(line), line), uuid.uuid4().hex))
+        self._show_own(lambda: self._output.show(line_bundle(text), uuid.uuid4().hex))
         self._notes[text] = self._own[-1]
 
     def withdraw(self, text: str, because: str) -> None:
@@ -220,8 +219,7 @@ class NotebookPage(Page):
 
     def footer(self, text: str, about: frames.Frame) -> None:
         """Show a turn's numbers in an output of its own; its metadata (`about`) names the turn."""
-        line = visible(text)
-        data = bundle(small(line), line) if text else EMPTY
+        data = line_bundle(text) if text else EMPTY
         self._show_own(lambda: self._output.show(data, uuid.uuid4().hex, about=about))
 
     def report(self, source: str) -> None:
@@ -230,17 +228,17 @@ class NotebookPage(Page):
 
     def display(self, data: Data) -> None:
         """Show a MIME bundle of the kernel's own, in an output of its own."""
-        self._show_own(lambda: self._output.show(data, uuid.uuid4().hex))
+        self._show_own(lambda: self._output.show(own(data), uuid.uuid4().hex))
 
     def panel(self, data: Data) -> Callable[[Data], None]:
         """Show a MIME bundle in an output of its own, and return what replaces it."""
         name = uuid.uuid4().hex
-        shown = [data]
+        shown = [_marked(data)]
         self._show_own(lambda: self._output.show(shown[0], name))
 
         def replace(data: Data) -> None:
-            shown[0] = data
-            self._output.show(data, name, update=True)
+            shown[0] = _marked(data)
+            self._output.show(shown[0], name, update=True)
 
         return replace
 
@@ -359,3 +357,8 @@ class NotebookPage(Page):
         self._ids.append(uuid.uuid4().hex)
         self._shown.append(data)
         self._output.show(data, self._ids[at])
+
+
+def _marked(data: Data) -> Data:
+    """Return a panel's bundle with the mark in its plain text; its HTML has it."""
+    return data | {"text/plain": marked(data.get("text/plain", ""))}

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import ApiError, TransportError
 from .markdown import render as markdown
-from .text import escape, visible
+from .text import escape, marked, visible
 
 if TYPE_CHECKING:
     from ..claude.events import Retry
     from ..errors import HotClaudeError
     from ..turns.turn import Turn
 
+NAME = "Hot Claude"  # in the head of what is longer than a line
 Data = dict[str, str]  # a MIME bundle: texts by their MIME type
 
 
@@ -21,19 +22,42 @@ def bundle(html: str, plain: str) -> Data:
     return {"text/html": markdown.wrap(html), "text/plain": plain}
 
 
+def own(data: Data) -> Data:
+    """Return a MIME bundle of the kernel's own under a line that says so."""
+    head = marked(NAME)
+    plain = data.get("text/plain", "")
+    shown = data | {"text/plain": f"{head}\n\n{plain}"}
+    if "text/html" in data:
+        shown["text/html"] = markdown.wrap(small(NAME)) + data["text/html"]
+    if "text/markdown" in data:
+        shown["text/markdown"] = f"{head}\n\n{data['text/markdown']}"
+    return shown
+
+
 def report_bundle(source: str) -> Data:
     """Return the MIME bundle of the kernel's own Markdown."""
-    return bundle(markdown.render(source), source) | {"text/markdown": source}
+    return own(bundle(markdown.render(source), source) | {"text/markdown": source})
+
+
+def line_bundle(text: str) -> Data:
+    """Return the MIME bundle of a line of the kernel's own."""
+    line = visible(text)
+    return bundle(small(line), marked(line))
 
 
 def small(line: str) -> str:
-    """Return a small grey line as HTML."""
+    """Return a small grey line of the kernel's own as HTML."""
+    return grey(marked(line))
+
+
+def grey(line: str) -> str:
+    """Return a small grey line, in a part of the kernel's own, as HTML."""
     return f'<div style="opacity:.65;font-size:90%">{escape(line)}</div>'
 
 
 def fold(title: str, body: str) -> str:
-    """Return a fold whose body is safe HTML."""
-    summary = escape(visible(title))
+    """Return a fold of the kernel's own, whose body is safe HTML."""
+    summary = escape(marked(visible(title)))
     return f"<details><summary>{summary}</summary>{body}</details>"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from ..page.parts import Data, bundle, small
-from ..page.text import escape, tame, visible
+from ..page.parts import Data, bundle, grey, small
+from ..page.text import escape, marked, tame, visible
 from ..page.words import counted, listed
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _card(look: Look, command: str) -> Data:
     box = "".join(_of_file(path, [act for act in look.acts if act.path == path]) for path in files)
     also = f"<div>Also loaded: {escape(listed(_shown(look.texts)))}</div>" if look.texts else ""
     framed = f'<div style="{BOX}">{box}</div>' if box else ""
-    html = f"<b>{escape(head)}</b><div>{about}{since}</div>{framed}{also}{small(rules)}"
+    html = f"<b>{escape(marked(head))}</b><div>{about}{since}</div>{framed}{also}{grey(rules)}"
     plain = "\n".join([head, about + since, *lines(look), rules])
     return bundle(html, plain)
 
@@ -149,4 +149,4 @@ def _of_file(path: str, acts: list[Act]) -> str:
         f'<code style="{CODE}">{escape(_label(act.does))}</code></li>'
         for act in acts
     )
-    return f"{small(_label(path))}<ul>{items}</ul>"
+    return f"{grey(_label(path))}<ul>{items}</ul>"

@@ -52,7 +52,7 @@ class TestLab:
         sheet.press(at, "Trust this folder")
         sheet.wait_done(at)
         sheet.wait_unasked(at)
-        assert sheet.text(at).startswith("Trusted: ")
+        assert sheet.text(at).startswith("❖ Trusted: ")
         sheet.shoot(shots, "lab-trusted")
         until(lambda: {"SessionStart", "server", "server-above"} <= intruder.ran, "it acts")
         assert len(desk.requests) == 1

@@ -128,7 +128,7 @@ class TestWithoutAProcess:
         outcome = await host.run("%rerun append\n%rerun")
         assert outcome == Outcome(value="append")
         assert host.outputs.results == ["append"]
-        assert host.outputs.plain == "a cell that is run again: append"
+        assert host.outputs.plain == "❖ a cell that is run again: append"
 
     async def test_help_goes_to_the_pager(self, host: Host) -> None:
         outcome = await host.run("%rerun?\n%new?")
@@ -140,7 +140,7 @@ class TestWithoutAProcess:
 
     async def test_clear_takes_away_what_the_lines_above_showed(self, host: Host) -> None:
         await host.run("%rerun append\n%clear\n%rerun fork")
-        assert host.outputs.plain == "a cell that is run again: fork"
+        assert host.outputs.plain == "❖ a cell that is run again: fork"
 
     async def test_lines_before_a_wrong_one_are_carried_out(self, host: Host) -> None:
         with pytest.raises(UsageError, match="There is no %modle"):
@@ -211,7 +211,7 @@ class TestTurns:
         assert server.requests[-1].model == "mine"
         assert outcome.value == "ok"
         assert [name for name, _ in host.outputs.streams] == ["stderr"]  # it is in no list
-        assert host.outputs.plain.startswith("model: mine")
+        assert host.outputs.plain.startswith("❖ model: mine")
 
     async def test_a_parameter(self, host: Host, server: ModelServer) -> None:
         await host.run("%params topic=cats\nSay {{topic}}", id_="a")

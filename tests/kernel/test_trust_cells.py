@@ -64,7 +64,7 @@ class TestByButtons:
         until(lambda: {"SessionStart", "server", "server-above"} <= intruder.ran, "it acts")
         assert intruder.made_by(int(before.removeprefix("pid "))) == []
         assert "widget-view" not in str(cell.outputs)
-        assert cell.outputs[0]["text/plain"].startswith("Trusted: this folder")
+        assert cell.outputs[0]["text/plain"].startswith("❖ Trusted: this folder")
         assert folder_row(notebook) == "trusted (by you)"
         assert "Trust" not in str(notebook.run("again", cell_id="b").outputs)
         assert notebook.run(PROMPT, cell_id="c").status == "ok"
@@ -140,7 +140,7 @@ class TestText:
         assert "MARK" not in sent(server.requests[0])
         assert cell.markdown == "beforeafter"
         assert cell.outputs[0]["text/plain"].startswith(
-            "Trusted, from the next cell on: this folder"
+            "❖ Trusted, from the next cell on: this folder"
         )
         assert "widget-view" not in str(cell.outputs)
         cell = notebook.run("/hello", cell_id="b")

@@ -137,7 +137,7 @@ class TestTitle:
     @pytest.mark.parametrize("name", ["a*b", "a**b", "`a", "[a](b)", "<b>", "_a_", "a$b$", "a\\"])
     def test_in_markdown_a_name_reads_as_it_stands(self, name: str) -> None:
         head = markdown.render(use(name).source.partition("\n\n")[0])
-        assert html.unescape(head).startswith(f'<p dir="auto"><strong>{name}</strong>')
+        assert html.unescape(head).startswith(f'<p dir="auto">⟨U+2756⟩ <strong>{name}</strong>')
 
     @pytest.mark.parametrize("command", ["`", "``", "a `b` c", "` `", "a`"])
     def test_backquotes_do_no_harm_in_it(self, command: str) -> None:
@@ -153,7 +153,7 @@ class TestStates:
         assert "running…" in words(card)
         ended(card, "total 0")
         assert card.state == "done"
-        assert words(card) == "Bash ls · donetotal 0"
+        assert words(card) == "❖ Bash ls · donetotal 0"
 
     def test_a_failed_one_says_so_and_why(self) -> None:
         card = ended(use("Write", file_path="a.py", content="x = 1"), "no room", is_error=True)
@@ -173,14 +173,16 @@ class TestStates:
         card.stop()
         assert card.state == "done"
 
-    def test_one_that_waits_is_open_and_closes_with_the_decision(self) -> None:
-        card = use("Bash", command="ls")
-        assert not is_open(card)
+    def test_one_that_waits_is_only_its_title(self) -> None:
+        """The question shows all of the call."""
+        card = use("Bash", command="ls\npwd")
+        assert "pwd" in words(card)
         card.wait()
-        assert is_open(card)
+        assert not is_open(card)
+        assert body(card) == ""
         assert card.state == "waiting for your answer"
         card.decide("allowed once")
-        assert not is_open(card)
+        assert "pwd" in words(card)
         assert card.state == "allowed once, running…"
         ended(card, "x")
         assert card.state == "allowed once, done"
@@ -232,56 +234,6 @@ class TestStates:
         assert use("Write", content="x" * 10**6).size == MOST_CHARACTERS
 
 
-#: A call of each kind, longer than any title, with something that no title shows.
-LONG_PATH = "/" + "folder/" * 30 + "secret.txt"
-EDIT = {"old_string": "was", "new_string": "becomes"}
-WAITING: list[tuple[str, Frame, list[str]]] = [
-    ("Bash", {"command": "echo " + "x" * 200 + " && rm secret"}, ["rm secret"]),
-    ("Bash", {"command": "ls\rrm secret"}, ["rm secret"]),
-    ("Bash", {"command": "ls\u2028rm secret"}, ["rm secret"]),
-    ("Bash", {"command": "\u200b" * 60 + "rm secret"}, ["rm secret"]),
-    ("Bash", {"command": "ls\nrm secret"}, ["rm secret"]),
-    ("Bash", {"command": "ls", "dangerouslyDisableSandbox": True}, ["dangerouslyDisableSandbox"]),
-    ("Read", {"file_path": LONG_PATH}, ["secret.txt"]),
-    ("Write", {"file_path": LONG_PATH, "content": "secret text"}, ["secret.txt", "secret text"]),
-    ("Edit", {"file_path": LONG_PATH, **EDIT}, ["secret.txt", "was", "becomes"]),
-    ("Edit", {"file_path": "a", **EDIT, "replace_all": True}, ["replace_all"]),
-    ("MultiEdit", {"file_path": "a", "edits": [EDIT]}, ["was", "becomes"]),
-    ("NotebookEdit", {"notebook_path": "a", "cell_id": "c7", "new_source": "code"}, ["c7", "code"]),
-    ("Glob", {"pattern": "*", "path": "/secret"}, ["*", "/secret"]),
-    ("Grep", {"pattern": "x", "path": "/secret", "glob": "*.key"}, ["/secret", "*.key"]),
-    ("WebFetch", {"url": f"https://{'x' * 200}.invalid", "prompt": "tell"}, [".invalid", "tell"]),
-    ("WebSearch", {"query": "x", "allowed_domains": ["a.invalid"]}, ["a.invalid"]),
-    ("Task", {"description": "d", "prompt": "secret", "subagent_type": "x1"}, ["secret", "x1"]),
-    ("ExitPlanMode", {"plan": "the plan"}, ["the plan"]),
-    ("mcp__mail__send", {"command": "x", "to": "secret"}, ["to", "secret"]),
-]  # fmt: skip
-
-
-class TestWaiting:
-    @pytest.mark.parametrize(("name", "values", "expected"), WAITING)
-    def test_nothing_of_the_call_is_left_out(
-        self, name: str, values: Frame, expected: list[str]
-    ) -> None:
-        card = use(name, values)
-        card.wait()
-        assert is_open(card)
-        for text in expected:
-            assert text in words(card)
-            assert text in card.source
-
-    def test_what_the_title_says_whole_is_not_said_again(self) -> None:
-        card = use("Bash", command="ls -l", description="List")
-        card.wait()
-        assert card.sections() == []
-
-    def test_once_decided_it_is_as_short_as_any(self) -> None:
-        card = use("Grep", pattern="x", path="/secret")
-        card.wait()
-        card.decide("allowed once")
-        assert card.sections() == []
-
-
 PATCH = [
     {
         "oldStart": 1,
@@ -298,7 +250,7 @@ class TestBash:
         card = ended(use("Bash", command="ls"), "total 0\n")
         assert card.sections() == []
         assert "<code>ls</code>" in shown(card)
-        assert card.source == "**Bash** `ls` · done\n\n```\ntotal 0\n```\n\n"
+        assert card.source == "❖ **Bash** `ls` · done\n\n```\ntotal 0\n```\n\n"
 
     @pytest.mark.parametrize("command", ["x" * 101, "a\nb", "for x in y; do\n  z\ndone\n"])
     def test_a_long_one_or_one_of_many_lines_stands_whole_below(self, command: str) -> None:

@@ -73,7 +73,7 @@ class TestConsole:
         take(console, MESSAGE, *text_events("The answer."))
         console.withdraw("Rewound.", "It came out the same")
         console.close()
-        assert shown.streamed == "[Rewound.]\nThe answer.\n[It came out the same]\n"
+        assert shown.streamed == "❖ [Rewound.]\nThe answer.\n❖ [It came out the same]\n"
 
     def test_it_says_when_a_stream_broke(self, console: ConsolePage, shown: Shown) -> None:
         take(console, MESSAGE, delta("Half a sen"), retry(), MESSAGE, *text_events("Whole."))
@@ -98,9 +98,9 @@ class TestConsole:
         console.close()
         assert shown.streamed.splitlines() == [
             "See:",
-            "[Bash: ls]",
-            "[Bash: false]",
-            "[failed: Exit code 1]",
+            "❖ [Bash: ls]",
+            "❖ [Bash: false]",
+            "❖ [failed: Exit code 1]",
         ]
 
     def test_passing_states_are_not_written(self, console: ConsolePage, shown: Shown) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hotclaude_kernel.page.markdown import code
 from hotclaude_kernel.page.markdown import render as render_module
 from hotclaude_kernel.page.markdown.grammar import allows
+from hotclaude_kernel.page.markdown.maths import BLOCK, INLINE
 from hotclaude_kernel.page.markdown.render import Splitter, definitions, render, tame, wrap
 from hotclaude_kernel.page.text import escape, visible, without_ansi
 
@@ -211,11 +212,16 @@ class TestRender:
 
     @pytest.mark.parametrize("text", ["$x^2$", "\\(x^2\\)"])
     def test_inline_maths_is_left_to_mathjax(self, text: str) -> None:
-        assert '<span class="mathjax_process tex2jax_process">\\(x^2\\)</span>' in render(text)
+        assert (
+            f'<span class="mathjax_process tex2jax_process" style="{INLINE}">\\(x^2\\)</span>'
+            in (render(text))
+        )
 
     @pytest.mark.parametrize("text", ["$$\nx\n$$", "\\[\nx\n\\]", "$$x$$", "\\[x\\]"])
     def test_display_maths_is_a_block(self, text: str) -> None:
-        assert render(text) == '<div class="mathjax_process tex2jax_process">\\[x\\]</div>\n'
+        assert render(text) == (
+            f'<div class="mathjax_process tex2jax_process" style="{BLOCK}">\\[x\\]</div>\n'
+        )
 
     def test_display_maths_may_follow_a_line_of_text(self) -> None:
         assert render("so\n\\[\nx\n\\]\nand").count("<p") == 2

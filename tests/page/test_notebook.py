@@ -102,9 +102,13 @@ class TestWhatIsSent:
         page.report("| a |\n|---|\n| 1 |\n")
         note, report = shown.outputs.values()
         assert "model: &lt;opus&gt;" in note["text/html"]
-        assert note["text/plain"] == "model: <opus>"
+        assert note["text/plain"] == "❖ model: <opus>"
         assert "<table" in report["text/html"]
-        assert report["text/markdown"] == report["text/plain"] == "| a |\n|---|\n| 1 |\n"
+        assert (
+            report["text/markdown"]
+            == report["text/plain"]
+            == "❖ Hot Claude\n\n| a |\n|---|\n| 1 |\n"
+        )
 
 
 FRAGMENTS = [
@@ -186,7 +190,7 @@ class TestTheAnswerIsKept:
         take(page, delta("Half a"), block("API Error: 500 boom", error="server_error"))
         page.close()
         page.note("500 boom")  # any output does what a `clear_output` that waits is waiting for
-        assert shown.words == "500 boom"
+        assert shown.words == "❖ 500 boom"
 
 
 class TestSurrogateJoiner:
@@ -276,7 +280,7 @@ class TestPreview:
         take(page, MESSAGE, *text_events("The answer."))
         page.close()
         assert "clear" in shown.kinds
-        assert shown.words == "model: opus The answer."
+        assert shown.words == "❖ model: opus The answer."
 
     def test_a_line_that_is_withdrawn_leaves_no_output(
         self, page: NotebookPage, shown: Shown
@@ -288,7 +292,7 @@ class TestPreview:
         page.withdraw("never shown", "It came out the same")
         page.close()
         page.footer("3 tokens", {})
-        assert shown.words == "model: opus The answer. 3 tokens"
+        assert shown.words == "❖ model: opus The answer. ❖ 3 tokens"
         assert not shown.blank
 
     def test_links_of_a_retried_stream_are_forgotten(
@@ -322,10 +326,10 @@ class TestThinking:
     def test_it_is_folded_with_its_time(self, page: NotebookPage, shown: Shown) -> None:
         take(page, thought("It is **simple**.\n\nVery.", thinking_ms=2400), *text_events("Yes."))
         page.close()
-        assert "<details><summary>Thought for 2 s</summary>" in shown.html
+        assert "<details><summary>❖ Thought for 2 s</summary>" in shown.html
         assert "<strong>simple</strong>" in shown.html
         assert shown.markdown == (
-            "> *Thought for 2 s*\n>\n> It is **simple**.\n> \n> Very.\n\nYes."
+            "> ❖ *Thought for 2 s*\n>\n> It is **simple**.\n> \n> Very.\n\nYes."
         )
 
     def test_empty_thinking_is_not_shown(self, page: NotebookPage, shown: Shown) -> None:
@@ -339,7 +343,7 @@ class TestThinking:
         page.take(BlockStarted(index=0, kind="thinking"))
         page.take(Delta(index=0, kind="thinking", text="secret"))
         time.pass_by(1)
-        assert shown.words == "Thinking…"
+        assert shown.words == "❖ Thinking…"
         take(page, *text_events("Yes."))
         time.pass_by(1)
         assert shown.words == "Yes."
@@ -352,8 +356,8 @@ class TestNotices:
         page.take(Notice(kind="model_fallback", text="Switched to *Sonnet* <5>\u202e"))
         take(page, *text_events("Hello"))
         page.close()
-        assert shown.words == "Switched to *Sonnet* &lt;5&gt;⟨U+202E⟩ Hello"
-        assert shown.markdown.startswith("*Switched to \\*Sonnet\\*")
+        assert shown.words == "❖ Switched to *Sonnet* &lt;5&gt;⟨U+202E⟩ Hello"
+        assert shown.markdown.startswith("❖ *Switched to \\*Sonnet\\*")
 
     def test_one_that_comes_in_the_middle_of_a_text_waits_for_its_end(
         self, page: NotebookPage, shown: Shown
@@ -363,7 +367,7 @@ class TestNotices:
         page.notice("Denied: Bash")
         take(page, delta("tence."), block("Half a sentence."))
         page.close()
-        assert shown.markdown == "Half a sentence.\n\n*Denied: Bash*\n\n"
+        assert shown.markdown == "Half a sentence.\n\n❖ *Denied: Bash*\n\n"
 
     def test_it_leaves_no_ghost_if_that_text_is_void(
         self, page: NotebookPage, shown: Shown
@@ -372,20 +376,20 @@ class TestNotices:
         page.notice("Denied: Bash")
         take(page, retry(), MESSAGE, *text_events("Hello"))
         page.close()
-        assert shown.markdown == "*Denied: Bash*\n\nHello"
+        assert shown.markdown == "❖ *Denied: Bash*\n\nHello"
 
     def test_it_is_not_lost_if_that_text_never_ends(self, page: NotebookPage, shown: Shown) -> None:
         take(page, MESSAGE, delta("Half"))
         page.notice("Denied: Bash")
         page.close()
-        assert shown.markdown == "Half\n\n*Denied: Bash*\n\n"
+        assert shown.markdown == "Half\n\n❖ *Denied: Bash*\n\n"
 
     def test_a_stall_is_a_status_that_goes_away(
         self, page: NotebookPage, shown: Shown, time: FakeTime
     ) -> None:
         page.take(Notice(kind="stall", text="No data from the API for 10 s"))
         time.pass_by(1)
-        assert shown.words == "No data from the API for 10 s"
+        assert shown.words == "❖ No data from the API for 10 s"
         take(page, *text_events("Hello"))
         page.close()
         assert shown.words == "Hello"

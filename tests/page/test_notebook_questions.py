@@ -32,13 +32,13 @@ class TestQuestions:
         page.asking(tool_use_id)
         page.ask(WIDGET)
 
-    def test_it_stands_below_the_answer_with_its_card_unfolded(
+    def test_it_stands_below_the_answer_and_its_card_holds_nothing_twice(
         self, page: NotebookPage, shown: Shown
     ) -> None:
         take(page, *text_events("Let me see."), call("ls"))
         self.ask(page)
         answer, question = shown.outputs.values()
-        assert "<details open" in answer["text/html"]
+        assert "<details open" not in answer["text/html"]
         assert "waiting for your answer" in answer["text/html"]
         assert question == WIDGET
 
@@ -56,7 +56,7 @@ class TestQuestions:
         take(page, answered("total 0"), MESSAGE, *text_events("Nothing."))
         page.close()
         assert title("Bash", "ls", "allowed once, done") in shown.html
-        assert shown.markdown.startswith("**Bash** `ls` · allowed once, done\n\n")
+        assert shown.markdown.startswith("❖ **Bash** `ls` · allowed once, done\n\n")
         assert shown.words.endswith("total 0 Nothing.")
         assert not shown.blank
 
@@ -89,7 +89,7 @@ class TestQuestions:
         page.decided("t9", "denied, since nobody can be asked here")
         take(page, *text_events("Well."))
         page.close()
-        assert shown.words == "denied, since nobody can be asked here Well."
+        assert shown.words == "❖ denied, since nobody can be asked here Well."
 
     def test_a_subagents_card_can_be_asked_about(
         self, page: NotebookPage, shown: Shown, time: FakeTime
@@ -170,7 +170,7 @@ class TestShowAgain:
         take(page, delta(" a word"), block("Half a word"))
         page.close()
         assert shown.words.endswith("Half a word")
-        assert shown.markdown == LONG * 3 + "**Bash** `ls` · stopped\n\nHalf a word"
+        assert shown.markdown == LONG * 3 + "❖ **Bash** `ls` · stopped\n\nHalf a word"
 
     def test_a_question_stands_there_too_and_is_answered_there(
         self, page: NotebookPage, shown: Shown, time: FakeTime

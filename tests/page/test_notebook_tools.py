@@ -48,7 +48,7 @@ class TestTools:
         take(page, *text_events("Let me see."), call("ls"), answered("total 0"))
         take(page, MESSAGE, *text_events("Nothing there."))
         page.close()
-        assert shown.markdown.startswith("Let me see.\n\n**Bash** `ls` · done\n\n")
+        assert shown.markdown.startswith("Let me see.\n\n❖ **Bash** `ls` · done\n\n")
         assert shown.markdown.endswith("\ntotal 0\n```\n\nNothing there.")
 
     def test_a_fold_in_a_frozen_output_is_completed_there(

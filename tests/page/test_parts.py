@@ -69,7 +69,7 @@ class TestLines:
 
     def test_the_title_of_a_fold_is_safe(self) -> None:
         for text in HOSTILE.values():
-            assert violations(fold(text, "")) == FOLD, text
+            assert violations(fold(text, "").replace("❖", "", 1)) == FOLD, text
 
     @pytest.mark.parametrize(
         ("text", "line"),

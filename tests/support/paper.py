@@ -185,7 +185,7 @@ def retry(attempt: int = 1) -> Retry:
 def title(name: str, about: str, state: str) -> str:
     """What the summary of a card holds."""
     return (
-        f"<summary><b>{name}</b> <code>{about}</code>"
+        f"<summary>❖ <b>{name}</b> <code>{about}</code>"
         f' <span style="opacity:.65">· {state}</span></summary>'
     )
 

@@ -43,11 +43,14 @@ def fence(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     """
     token = tokens[index]
     words = token.info.split(maxsplit=1)
-    language = words[0].lower() if words else ""
-    code = token.content
-    small = len(code) <= LONGEST_COLOURED and not _SLOW_TO_COLOUR.search(code)
-    shown = _coloured(code, language) if small and language in _LANGUAGES else escape(code)
+    shown = coloured(token.content, words[0].lower() if words else "")
     return f'<div class="highlight"><pre><code>{shown}</code></pre></div>\n'
+
+
+def coloured(code: str, language: str) -> str:
+    """Return code as safe HTML, coloured if its language is known and it is not long."""
+    small = len(code) <= LONGEST_COLOURED and not _SLOW_TO_COLOUR.search(code)
+    return _coloured(code, language) if small and language in _LANGUAGES else escape(code)
 
 
 @lru_cache(maxsize=32)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ..text import escape, tame
 from .code import fence
 from .grammar import Splitter, allows, definitions, grammar, has_scheme
+from .maths import LONGEST as LONGEST_MATHS
+from .maths import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,9 +47,6 @@ MOST_BRACKETS = 150
 # ... and so does one where more brackets are open at once.
 DEEPEST_BRACKETS = 60
 
-# Characters of one formula.
-LONGEST_MATHS = 5_000
-
 # Characters of one address found in running text.
 LONGEST_ADDRESS = 2_048
 
@@ -64,7 +63,7 @@ def render(text: str, *, references: Mapping[str, Any] | None = None) -> str:
     except Exception:
         logger.warning("Markdown shown as source", exc_info=True)
         return f"<pre>{escape(source)}</pre>\n"
-    return str(shown)
+    return tame(str(shown))  # a character reference (`&#x202e;`) became what it names
 
 
 def wrap(fragment: str) -> str:
@@ -226,20 +225,6 @@ _UNTIL = {
     "$$": re.compile(r"\$\$((?:[^\\$]|\\.|\$(?!\$))+?)\$\$", re.DOTALL),
     "$": re.compile(r"(?<![0-9$])\$(?![\s$])((?:[^\\$`]|\\[^`])+?)(?<!\s)\$(?![0-9$])"),
 }
-# TeX commands that make links or attributes, load code, or define names (a macro could hide one of
-# the others). They are those of MathJax 2 and 3 in the packages html, require, action, bbox,
-# unicode, newcommand and mathtools.
-_FORBIDDEN = re.compile(
-    r"\\(?:href|url|html[A-Za-z]*|class|cssId|style|data|attr|mmlToken|require|autoload|load\w*"
-    r"|unicode|U|bbox|includegraphics|img|toggle|mathtip|texttip|Tip\w*|begingroup\w*|endgroup"
-    r"|[egx]?def|global|long|outer|let|futurelet|csname|endcsname|catcode|expandafter|input|include"
-    r"|write|read|special|openin|openout|ref|eqref|(?:re|provide)?newcommand\w*"
-    r"|(?:re)?newenvironment"
-    r"|Declare\w*|definecolor|newtagform\w*|renewtagform\w*|usetagform|mathtoolsset|Newextarrow"
-    r"|new(?:macro|columntype)|setOptions|javascript|Macro|Extension|verb)(?![A-Za-z])"
-)
-_LABELLED = re.compile(r"\\label\s*\{[^{}]*\}")
-_PROCESS = "mathjax_process tex2jax_process"
 
 
 def _maths_inline(state: StateInline, silent: bool) -> bool:
@@ -264,18 +249,5 @@ def _maths_inline(state: StateInline, silent: bool) -> bool:
 
 def _maths(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     token = tokens[index]
-    display = token.markup in ("$$", "\\[")
-    tex = _LABELLED.sub("", token.content)
-    block = token.type == "maths_block"
-    if _FORBIDDEN.search(tex) or len(tex) > LONGEST_MATHS or _holds_delimiter(tex):
-        code = f"<code>{escape(token.content)}</code>"
-        return f"<pre>{code}</pre>\n" if block else code
-    opening, closing = ("\\[", "\\]") if display else ("\\(", "\\)")
-    tag = "div" if block else "span"
-    shown = f'<{tag} class="{_PROCESS}">{opening}{escape(tex)}{closing}</{tag}>'
-    return shown + "\n" if block else shown
-
-
-def _holds_delimiter(tex: str) -> bool:
-    bare = tex.replace("\\\\", "")
-    return any(mark in bare for mark in ("\\(", "\\)", "\\[", "\\]"))
+    display, block = token.markup in ("$$", "\\["), token.type == "maths_block"
+    return drawn(token.content, display=display, block=block)

@@ -253,9 +253,9 @@ class Cells:
             async with one_at_a_time:  # the answer to another question may have made a rule
                 if allowed := decide.by_rule(request, rules):
                     return allowed
-                if asker is not None:
-                    page.asking(request.tool_use_id)
                 card = page.card(request.tool_use_id)
+                if asker is not None:
+                    page.asking(request.tool_use_id, decide.in_text(request, card))
                 return await decide.decide(request, asker, card, rules)
 
         self.conversation.permit = permit

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..page.markdown.render import wrap
-from ..page.text import escape, visible
+from ..page.text import escape, marked, visible
 from .decide import Choice, Verdict
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ButtonAsker:
             buttons.append(form.button(label, "", lambda: Verdict(allow=True, lasts=True)))
         deny = form.button("Deny", "danger", lambda: Verdict(allow=False, reason=reason.value))
         reason.on_submit(lambda _: form.settle(Verdict(allow=False, reason=reason.value)))
-        title = f"<b>Claude wants to use {escape(visible(request.tool_name))}</b>"
+        title = f"<b>{marked(f'Claude wants to use {escape(visible(request.tool_name))}')}</b>"
         row = form.row(*buttons, deny)
         verdict: Verdict = await self._ask(form, [form.html(title + about), row, reason])
         return verdict
@@ -75,7 +75,7 @@ class ButtonAsker:
         keep = form.button(
             "Keep planning", "warning", lambda: Verdict(allow=False, reason=reason.value)
         )
-        title = "<b>Claude has a plan. Carry it out?</b>"
+        title = f"<b>{marked('Claude has a plan. Carry it out?')}</b>"
         row = form.row(approve, keep)
         verdict: Verdict = await self._ask(form, [form.html(title + plan), row, reason])
         return verdict
@@ -125,7 +125,7 @@ class ButtonAsker:
         """Ask one of Claude's own questions."""
         form = self._form()
         own = form.text("something else")
-        title = form.html(f"<b>{escape(visible(choice.question))}</b>")
+        title = form.html(_title(choice))
         widgets = self._several(form, choice, own) if choice.several else None
         if widgets is None:
             widgets = self._single(form, choice, own)
@@ -161,6 +161,14 @@ class ButtonAsker:
         finally:
             self._hide()
             form.close()
+
+
+def _title(choice: Choice) -> str:
+    """Return Claude's question; its options in full where the buttons would cut them."""
+    title = f"<b>{marked('Claude asks:')}</b> {escape(visible(choice.question))}"
+    if all(len(visible(label)) <= LABEL_CHARACTERS for label in choice.labels):
+        return title
+    return title + "".join(f"<li>{escape(visible(label))}</li>" for label in choice.labels)
 
 
 class _Offer(NamedTuple):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from ..page.markdown import render as markdown
 from ..page.text import escape, visible
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from .rules import Rule
 
 NOBODY = "Nobody can be asked in this notebook run."
+UNSHOWN = "denied, since it can't be shown in full"
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -116,15 +116,38 @@ async def decide(
     if request.tool_name == "AskUserQuestion":
         return await _choices(request, asker), "answered"
     if request.tool_name == "ExitPlanMode":
-        verdict = await asker.plan(markdown.render(str(card.input.get("plan", ""))))
+        from .asked import plan as in_full
+
+        plan = in_full(str(card.input.get("plan", "")))
+        if plan is None:
+            return _unshown()
+        verdict = await asker.plan(plan)
         return _answer(request, verdict), _said(verdict, "approved", "not approved")
+    about = _about(request)
+    if about is None:
+        return _unshown()
     rule = rules.offered(request) if rules else None
-    verdict = await asker.permission(request, _about(request, card), rule)
+    verdict = await asker.permission(request, about, rule)
     yes = "allowed once"
     if verdict.allow and verdict.lasts and rules and rule:
         rules.allow(rule)
         yes = f"allowed for this session: {rule.text}"
     return _answer(request, verdict), _said(verdict, yes, "denied")
+
+
+def in_text(request: PermissionRequest, card: Card | None = None) -> str:
+    """Return all of what is asked about as text, for a page whose questions are one line.
+
+    It is "" for Claude's own questions, which hold all themselves, and if it can't be shown.
+    """
+    if request.tool_name == "AskUserQuestion":
+        return ""
+    values = request.tool_input
+    if request.tool_name == "ExitPlanMode" and card is not None:
+        values = card.input  # the request has no plan
+    from .asked import source
+
+    return source(request.tool_name, values) or ""
 
 
 def card_of(request: PermissionRequest) -> Card:
@@ -159,17 +182,34 @@ def _deny(message: str) -> Frame:
     return {"behavior": "deny", "message": message}
 
 
-def _about(request: PermissionRequest, card: Card) -> str:
-    """Return the call, its path and the reason for the request, as safe HTML."""
+def _unshown() -> tuple[Frame, str]:
+    """Deny what can't be shown in full: the user can't allow what they can't see."""
+    from .asked import MOST_CHARACTERS
+
+    because = "This is too long or too deeply nested to be shown to the user, who has to allow it."
+    return _deny(f"{because} Send at most {MOST_CHARACTERS:,} characters at a time."), UNSHOWN
+
+
+def _about(request: PermissionRequest) -> str | None:
+    """Return the call that the answer would allow, its path and the reason for the request.
+
+    It is safe HTML; `None` if the call can't be shown in full.
+    """
+    from .asked import CLAUDES, html
+
+    call = html(request.tool_name, request.tool_input)
+    if call is None:
+        return None
+    said = request.description
+    texts = [value for value in request.tool_input.values() if isinstance(value, str)]
     rows = [
-        ("", request.description if request.description != card.about else ""),
+        (f"{CLAUDES}: ", "" if any(said in text for text in texts) else said),
         ("Path: ", request.blocked_path),
         ("Asked because: ", request.reason),
     ]
-    shown = "".join(f"<div>{label}{escape(visible(text))}</div>" for label, text in rows if text)
-    body = "".join(section.html() for section in card.sections())
-    line = f"<pre>{escape(card.about)}</pre>" if card.about else ""
-    return f"{line}{body}{shown}"
+    return call + "".join(
+        f"<div>{label}{escape(visible(text))}</div>" for label, text in rows if text
+    )
 
 
 async def _choices(request: PermissionRequest, asker: Asker) -> Frame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..page.text import visible
+from ..page.text import marked, visible
 from .decide import Choice, Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ class LineAsker:
         """Ask with numbered options; the answer is a number, several of them, or any text."""
         listed = "  ".join(f"{n}) {visible(label)}" for n, label in enumerate(choice.labels, 1))
         several = " (several: 1,2)" if choice.several else ""
-        said = (await self._line(f"{visible(choice.question)}  {listed}{several}  > ")).strip()
+        said = (
+            await self._line(f"Claude asks: {visible(choice.question)}  {listed}{several}  > ")
+        ).strip()
         return _chosen(said, choice)
 
     async def trust(self, about: Data, show: Callable[[Data], None]) -> bool:
@@ -83,7 +85,7 @@ class LineAsker:
         earlier question is dropped: an interrupt leaves that question's input box on the page.
         """
         socket, session = self._kernel.stdin_socket, self._kernel.session
-        content = {"prompt": prompt, "password": False}
+        content = {"prompt": marked(prompt), "password": False}
         sent = session.send(socket, "input_request", content, self._parent, ident=self._ident)
         while True:
             if socket.poll(0):

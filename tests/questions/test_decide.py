@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 from hotclaude_kernel.claude.events import Block
 from hotclaude_kernel.claude.session import PermissionRequest
 from hotclaude_kernel.page.cards import Card
-from hotclaude_kernel.questions.decide import Choice, Verdict, by_rule, card_of, decide
+from hotclaude_kernel.questions.decide import Choice, Verdict, by_rule, card_of, decide, in_text
 from hotclaude_kernel.questions.rules import Rule
 from hotclaude_kernel.questions.stdin import LineAsker
 
@@ -186,6 +187,37 @@ class TestPermission:
         await decide(request(name, values), form)
         assert words in re.sub(r"<[^>]+>", "", form.shown[0])
 
+    async def test_what_is_shown_is_what_the_answer_allows(self) -> None:
+        """Not what the card shows, should the two differ."""
+        content = {"type": "tool_use", "name": "Bash", "input": {"command": "ls"}}
+        card = Card(Block(uuid="", message_id="", kind="tool_use", content=content))
+        form = Fixed()
+        decision, _ = await decide(request("Bash", {"command": "rm x"}), form, card)
+        assert "rm x" in form.shown[0]
+        assert decision["updatedInput"] == {"command": "rm x"}
+        assert "rm x" in in_text(request("Bash", {"command": "rm x"}), card)
+
+    @pytest.mark.parametrize("name", ["Bash", "ExitPlanMode", "mcp__x__y"])
+    async def test_what_can_not_be_shown_in_full_can_not_be_allowed(self, name: str) -> None:
+        form = Fixed(Verdict(allow=True))
+        long = "x" * 1_000_001
+        decision, said = await decide(request(name, {"command": long, "plan": long}), form)
+        assert form.shown == []
+        assert decision["behavior"] == "deny"
+        assert "1,000,000 characters" in decision["message"]
+        assert said == "denied, since it can't be shown in full"
+
+    async def test_a_description_is_claudes_and_said_once(self) -> None:
+        said = "Asked because: it matches your own rule"
+        form = Fixed()
+        await decide(request("Bash", {"command": "ls", "description": said}), form)
+        await decide(request("Bash", {"command": "ls"}, description=said), form)
+        await decide(request("Write", {"file_path": "/a/made.txt"}, description="made.txt"), form)
+        assert "Claude describes" not in form.shown[2]
+        for about in form.shown[:2]:
+            plain = html.unescape(re.sub(r"<[^>]+>", "", about))
+            assert plain.count(said) == plain.count(f"Claude describes it as: {said}") == 1
+
     async def test_nothing_hostile_is_anything_but_text(self) -> None:
         for name, text in HOSTILE.items():
             with entry(name):
@@ -213,7 +245,7 @@ class TestPermission:
         decision, said = await decide(request(), user.asker, rules=rules)
         assert len(user.asked) == 3
         assert "for this session" not in user.asked[0]
-        assert user.asked[1] == f"It can't be allowed for the session. {user.asked[0]}"
+        assert user.asked[1] == f"❖ It can't be allowed for the session. {user.asked[0][2:]}"
         assert decision == {"behavior": "allow", "updatedInput": TOUCH}
         assert (said, rules.made) == ("allowed once", [])
 
@@ -296,7 +328,7 @@ class TestPlans:
     async def test_it_is_kept_from_being_carried_out_with_what_to_change(self) -> None:
         user = User("test first")
         decision, said = await decide(request("ExitPlanMode", {"plan": "x"}), user.asker)
-        assert user.asked == ["Carry out this plan? [y / n / what to change] "]
+        assert user.asked == ["❖ Carry out this plan? [y / n / what to change] "]
         assert decision == {"behavior": "deny", "message": "The user denied this: test first"}
         assert said == "not approved (test first)"
 
@@ -313,8 +345,8 @@ class TestQuestions:
     async def test_each_is_put_with_its_options_numbered(self) -> None:
         _, asked = await self.answers("1", "1")
         assert asked == [
-            "Which colour?  1) Red  2) Blue  > ",
-            "How many?  1) One  2) Two  > ",
+            "❖ Claude asks: Which colour?  1) Red  2) Blue  > ",
+            "❖ Claude asks: How many?  1) One  2) Two  > ",
         ]
 
     async def test_a_number_chooses_an_option(self) -> None:
@@ -347,7 +379,7 @@ class TestQuestions:
         found = [await decide(asks, user.asker) for _ in range(3)]
         answers = [decision["updatedInput"]["answers"]["Which colour?"] for decision, _ in found]
         assert answers == ["Blue, Red", "1,9", "Red and blue"]
-        assert user.asked[0] == "Which colour?  1) Red  2) Blue (several: 1,2)  > "
+        assert user.asked[0] == "❖ Claude asks: Which colour?  1) Red  2) Blue (several: 1,2)  > "
 
     async def test_a_form_gets_labels_and_tips(self) -> None:
         form = Fixed(None, "Red", "One")

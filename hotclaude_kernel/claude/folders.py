@@ -24,6 +24,10 @@ BLOCK = "```!"
 FIELDS = re.compile(
     r"^\s*[\"']?(?:hooks|mcpServers|allowed-tools|permissionMode)[\"']?\s*:.*", re.M
 )
+# The lines of a head (front matter) in which each field is named at the beginning of a line. YAML
+# can name fields in other ways: in braces, in quotes with escapes, behind a `?` or a tag.
+PLAIN = re.compile(r"\s*(?:#.*)?|[A-Za-z][\w-]*[ \t]*:(?:\s.*)?|-(?:\s.*)?")
+BREAKS = re.compile("\r\n?|[\x85\u2028\u2029]")
 TEXTS = ("CLAUDE.md", "CLAUDE.local.md", ".claude/CLAUDE.md")
 TEXT_FOLDERS = (".claude/rules", ".claude/output-styles")
 
@@ -102,7 +106,8 @@ class Folders:
             paths = trust.candidates(ground) if self.said.kind != trust.ALWAYS else []
             texts = _texts(ground)
             state = (trust.trust_file(), trust.configuration_file())
-            stamp = (*paths, *texts, *map(trust.signature, (*paths, *state)))
+            where = (ground.folder, ground.key)  # a link in the path may lead elsewhere by now
+            stamp = (*where, *paths, *texts, *map(trust.signature, (*paths, *state)))
             seen = self._seen.get(folder)
             if seen is None or seen[0] != stamp:
                 seen = self._seen[folder] = (stamp, self._judge(ground, paths, texts))
@@ -279,12 +284,30 @@ def _acting(path: str, data: bytes) -> tuple[list[Act], bytes]:
         return _servers(path, content, data) if name == trust.SERVERS else _settings(path, content)
     if not name.endswith(".md"):
         return [Act("file", _line(data), path)], data
-    text = data.decode("utf-8", "replace")
+    text = BREAKS.sub("\n", data.decode("utf-8-sig", "replace"))
+    if "\0" in text:
+        return [Act("file", "no plain text", path)], data
     acts = [Act(_caller(path), run, path) for run in SHELL.findall(text)]
     if BLOCK in text:
         acts.append(Act(_caller(path), text[text.index(BLOCK) + len(BLOCK) :].strip(), path))
     acts += [Act(_caller(path), line.strip(), path) for line in FIELDS.findall(text)]
-    return acts, data
+    return acts or [Act(_caller(path), line, path) for line in _unclear(text)], data
+
+
+def _unclear(text: str) -> list[str]:
+    """Return the lines of a Markdown file's head that may name a field in an unusual way."""
+    first, *lines = text.lstrip().split("\n")
+    if not first.startswith("---"):
+        return []
+    unclear, named = [], False
+    for line in lines:
+        if line.startswith("---"):
+            break
+        inner = line.startswith((" ", "\t")) and named  # it belongs to the field above
+        if not (inner or PLAIN.fullmatch(line)):
+            unclear.append(line.strip())
+        named |= bool(line.strip()) and not line.startswith((" ", "\t", "#"))
+    return unclear
 
 
 def _caller(path: str) -> str:

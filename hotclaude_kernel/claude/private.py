@@ -34,9 +34,14 @@ def own_bytes(path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (OSError, ValueError):
         return b""
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         regular = found.st_mode & 0o170000 == 0o100000
         if not regular or found.st_uid != os.getuid() or found.st_mode & 0o022:
             return b""
-        return file.read()
+        with open(descriptor, "rb", closefd=False) as file:  # which raises for a folder
+            return file.read()
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)

@@ -157,7 +157,8 @@ def _exists(folder: str, name: str) -> bool:
 def _main_repository(root: str) -> str:
     """Return the root of the repository of which `root` is a worktree, else `root`.
 
-    The repository must know the worktree: anybody can write a `.git` file that names another's.
+    The repository must know the worktree: anybody can write a `.git` file that names another's, and
+    the files that it leads to. So these must lie in that repository.
     """
     dot_git = os.path.join(root, ".git")
     if os.path.isdir(dot_git):
@@ -170,7 +171,8 @@ def _main_repository(root: str) -> str:
     if not common or not back or os.path.realpath(os.path.join(admin, back)) != dot_git:
         return root
     main = os.path.realpath(os.path.join(admin, common))
-    return os.path.dirname(main) if os.path.basename(main) == ".git" else root
+    known = os.path.dirname(admin) == os.path.join(main, "worktrees")
+    return os.path.dirname(main) if known and os.path.basename(main) == ".git" else root
 
 
 def _line(path: str) -> str:

@@ -96,7 +96,8 @@ class TestWhatActs:
         put(folder / "CLAUDE.md", "text")
         put(folder / ".claude/commands/hello.md", "say hello!")
         put(folder / ".claude/skills/skilled/SKILL.md", "---\ndescription: x\n---\nskill")
-        put(folder / ".claude/agents/agent.md", "---\nname: agent\n---\nagent")
+        head = "name: agent\ntools:\n  - Read\n- x\n\n# note\ndescription: >-\n  a {b}: c\n  ? d"
+        put(folder / ".claude/agents/agent.md", f"---\n{head}\n---\nagent\n{{hooks: x}}")
         look = Folders().look(str(folder))
         assert look.acts == ()
         assert look.texts == ("CLAUDE.md", "1 settings", "1 command", "1 skill", "1 agent")
@@ -110,6 +111,15 @@ class TestWhatActs:
             (".claude/skills/c/SKILL.md", "---\nhooks: {}\n---", "skill c: hooks: {}"),
             (".claude/skills/c/hooks/hooks.json", "{}", "file: {}"),
             (".claude/agents/d.md", "---\nmcpServers:\n- x\n---", "agent d: mcpServers:"),
+            (".claude/agents/d.md", "---\nname: d\rhooks: {}\n---", "agent d: hooks: {}"),
+            (".claude/agents/d.md", "---\n{a: b, hooks: {}}\n---", "agent d: {a: b, hooks: {}}"),
+            (".claude/agents/d.md", "---\n  {hooks: {}}\n---", "agent d: {hooks: {}}"),
+            (".claude/agents/d.md", '---\n"hoo\\x6bs": {}\n---', 'agent d: "hoo\\x6bs": {}'),
+            (".claude/agents/d.md", "---\n? hooks\nname: d\n---", "agent d: ? hooks"),
+            (".claude/agents/d.md", "---\n!!str hooks: {}\n---", "agent d: !!str hooks: {}"),
+            (".claude/agents/d.md", "---\n<<: {hooks: {}}\n---", "agent d: <<: {hooks: {}}"),
+            (".claude/agents/d.md", "\ufeff---\n&a hooks: {}\n---", "agent d: &a hooks: {}"),
+            (".claude/agents/d.md", "-\0-\0-\0", "file: no plain text"),
             (".claude/workflows/w.js", "go()", "file: go()"),
             (".claude/scheduled_tasks.json", "[1]", "file: [1]"),
             (".mcp.json", '{"mcpServers": {"s": {"url": "http://x"}}}', 'server s: {"url": "http://x"}'),
@@ -208,6 +218,12 @@ class TestTheKey:
         for text in ("gitdir: /\0", "gitdir:", "x" * 10_000, f"gitdir: {folder}/.git"):
             put(evil / ".git", text)
             assert Ground(str(evil)).key == str(evil)
+        # All that a worktree has, but in their own folder.
+        put(evil / ".git", "gitdir: .admin")
+        put(evil / ".admin/gitdir", f"{evil}/.git")
+        put(evil / ".admin/commondir", f"{folder}/.git")
+        assert Ground(str(evil)).key == str(evil)
+        assert not trusted(evil)
         (evil / ".git").unlink()
         os.mkfifo(evil / ".git")
         assert Ground(str(evil)).key == str(evil)
@@ -246,6 +262,17 @@ class TestTrust:
         assert trusted(folder)
         put(folder.parent / ".mcp.json", '{"mcpServers": {"x": {"command": "x"}}}')
         assert not trusted(folder)
+
+    def test_a_link_that_leads_elsewhere_by_now(self, folder: Path) -> None:
+        link, other = folder.parent / "link", folder.parent / "other"
+        other.mkdir()
+        link.symlink_to(folder)
+        accept(folder)
+        folders = Folders()
+        assert folders.look(str(link)).trusted
+        link.unlink()
+        link.symlink_to(other)
+        assert not folders.look(str(link)).trusted
 
     def test_what_was_shown_is_what_is_trusted(self, folder: Path) -> None:
         settings(folder)
@@ -309,6 +336,9 @@ class TestTrust:
         assert not trusted(folder)
         file.unlink()
         os.mkfifo(file)
+        assert not trusted(folder)
+        file.unlink()
+        file.mkdir()
         assert not trusted(folder)
 
     def test_one_of_somebody_else_counts_for_nothing(

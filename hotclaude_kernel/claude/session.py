@@ -240,6 +240,11 @@ class Session:
         finally:
             self._answers.pop(request_id, None)
 
+    def kill(self) -> None:
+        """End the process before it does anything more; `close` is needed all the same."""
+        self._transport.kill()
+        self._alive = False
+
     async def close(self, *, now: bool = False) -> None:
         """End the process, in bounded time; a second call is harmless. A running turn is cut."""
         await self._transport.close(now=now or self.busy)

@@ -45,6 +45,9 @@ class Transport(Protocol):
     def write(self, frame: Mapping[str, Any]) -> None:
         """Send one frame."""
 
+    def kill(self) -> None:
+        """End the far side before it does anything more; `close` is needed all the same."""
+
     def death(self) -> ProcessDied:
         """Return the error that says how the far side ended."""
 
@@ -155,6 +158,11 @@ class ProcessTransport:
         """Send one frame. It is lost if the process has ended; the reader notices that end."""
         if self._stdin is not None and not self._stdin.is_closing():
             self._stdin.write(dumps(frame))
+
+    def kill(self) -> None:
+        """Send SIGKILL. Its commands and servers run on, each in a session of its own."""
+        if not self._exited.done():
+            self._process.kill()
 
     def death(self) -> ProcessDied:
         """Return the error that says how the process ended, with the last line of its stderr.

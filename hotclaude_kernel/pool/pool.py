@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GONE_BAD_S = 0.5  # how long an end may wait for a look at the folder
 SPARE_AFTER_S = 2.0  # a spare starts when the user reads the answer, not while they wait for it
 
 
@@ -326,12 +327,27 @@ class Pool:
         task.add_done_callback(self._ending.discard)
 
     async def _close(self, warm: Warm, *, now: bool) -> None:
+        if await self._gone_bad(warm):
+            warm.session.kill()
         killed = not warm.session.alive
         await warm.session.close(now=now)
         if killed:  # then its commands run on, each in a session of its own
             await asyncio.to_thread(orphans.end_all, warm.token)
         warm.written.remove()
         self._record.changes.forget_process(warm.token)
+
+    async def _gone_bad(self, warm: Warm) -> bool:
+        """Whether a process must not be told to end: its folder is not trusted any more.
+
+        `claude` reads the folder's settings anew whenever they change. It would run the hooks that
+        they now have for its end.
+        """
+        if warm.held_back or not warm.session.alive:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE_BAD_S):
+                await asyncio.to_thread(self.withholding.look, warm.settings)
+        return self._held_back(Place(warm.settings))
 
     # --- tending ---------------------------------------------------------------------------------
 

@@ -48,6 +48,9 @@ class ScriptedTransport:
     def death(self) -> ProcessDied:
         return ProcessDied("The claude process was killed by SIGKILL", returncode=-9)
 
+    def kill(self) -> None:
+        self.end()
+
     async def close(self, *, now: bool = False) -> None:
         self.closed.append(now)
         self.end()

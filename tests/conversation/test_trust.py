@@ -216,3 +216,38 @@ async def test_a_trusted_folder_that_gains_what_acts_is_asked_about_again(
         assert _argv(turn.session_pid)[-2:] == ["--setting-sources", "user"]
     finally:
         await book.conversation.close()
+
+
+def hook(event: str, mark: Path) -> str:
+    """Settings by which a file is made when something happens."""
+    command = {"type": "command", "command": f"touch '{mark}'"}
+    return json.dumps({"hooks": {event: [{"hooks": [command]}]}})
+
+
+@pytest.mark.parametrize(
+    "ends", [pytest.param("at the next prompt", marks=pytest.mark.long), "with the kernel"]
+)
+async def test_what_was_changed_does_not_act_as_the_process_ends(
+    server: ModelServer, home: Path, notebook_path: Path, *, ends: str
+) -> None:
+    """The running process has read the new settings, and runs their hooks if it is told to end."""
+    work = home / "work"
+    put(work / "CLAUDE.md", "MARKTEXT")
+    put(home / ".claude/settings.json", hook("ConfigChange", home / "read"))
+    book = Book(notebook_path)
+    user = User(trusts=False)
+    book.conversation.consent.asks = user
+    try:
+        await book.conversation.consent.accept(book.conversation.pool.withholding.look(Settings()))
+        await book.run("a", "hello")
+        assert "MARKTEXT" in sent(server.requests[-1])
+        put(work / ".claude/settings.json", hook("SessionEnd", home / "ran"))
+        await eventually((home / "read").exists, "the process has read it")
+        if ends == "at the next prompt":
+            await book.run("b", "hello")
+            assert len(user.asked) == 1
+            await book.conversation.pool.ended()
+            assert not (home / "ran").exists()
+    finally:
+        await book.conversation.close()
+    assert not (home / "ran").exists()

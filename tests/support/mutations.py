@@ -211,6 +211,9 @@ class Played:
     def death(self) -> ProcessDied:
         return ProcessDied("The claude process ended")
 
+    def kill(self) -> None:
+        self._batches.put_nowait([])
+
     async def close(self, *, now: bool = False) -> None:
         self._batches.put_nowait([])
 

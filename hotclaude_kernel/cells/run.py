@@ -319,3 +319,5 @@ def _show(answer: Answer, page: Page) -> None:
         page.display(answer.display)
     if answer.report:
         page.report(answer.report)
+    if answer.said:
+        page.said(answer.said)

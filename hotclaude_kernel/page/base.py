@@ -202,6 +202,9 @@ class Page:
         if text:
             self.note(text)
 
+    def said(self, source: str) -> None:
+        """Show an answer of Claude's that is of no turn, in an output of its own."""
+
     def report(self, source: str) -> None:
         """Show Markdown of the kernel's own."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .base import Output, Page
 from .parts import Data, first_line, own, report_bundle
-from .text import marked, without_ansi
+from .text import marked, tame, visible, without_ansi
 from .throttle import UPDATE_S, Throttle
 
 if TYPE_CHECKING:
@@ -96,7 +96,11 @@ class ConsolePage(Page):
 
     def warn(self, text: str) -> None:
         """Write a line of the kernel's own to stderr."""
-        self._output.stream(f"{text}\n", "stderr")
+        self._output.stream(f"{visible(text)}\n", "stderr")
+
+    def said(self, source: str) -> None:
+        """Write an answer of Claude's that is of no turn."""
+        self._line(tame(source))
 
     def report(self, source: str) -> None:
         """Display Markdown of the kernel's own; consoles print its source, which is readable."""

@@ -13,7 +13,7 @@ from ..claude.frames import whole
 from .base import Output, Page
 from .document import Aside, Document, Mark, Piece, Segment
 from .markdown import render as markdown
-from .parts import Data, bundle, fold, line_bundle, literal, own, report_bundle, small
+from .parts import Data, bundle, fold, line_bundle, literal, own, report_bundle, said_bundle, small
 from .text import marked, unmarked, visible
 from .throttle import UPDATE_S, Throttle
 
@@ -215,12 +215,16 @@ class NotebookPage(Page):
 
     def warn(self, text: str) -> None:
         """Write a line of the kernel's own to stderr."""
-        self._show_own(lambda: self._output.stream(f"{text}\n", "stderr"))
+        self._show_own(lambda: self._output.stream(f"{visible(text)}\n", "stderr"))
 
     def footer(self, text: str, about: frames.Frame) -> None:
         """Show a turn's numbers in an output of its own; its metadata (`about`) names the turn."""
         data = line_bundle(text) if text else EMPTY
         self._show_own(lambda: self._output.show(data, uuid.uuid4().hex, about=about))
+
+    def said(self, source: str) -> None:
+        """Show an answer of Claude's that is of no turn, in an output of its own."""
+        self._show_own(lambda: self._output.show(said_bundle(source), uuid.uuid4().hex))
 
     def report(self, source: str) -> None:
         """Show Markdown of the kernel's own, in an output of its own."""

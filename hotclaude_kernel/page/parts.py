@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ApiError, TransportError
 from .markdown import render as markdown
-from .text import escape, marked, visible
+from .text import escape, marked, tame, unmarked, visible
 
 if TYPE_CHECKING:
     from ..claude.events import Retry
@@ -34,8 +34,15 @@ def own(data: Data) -> Data:
     return shown
 
 
+def said_bundle(source: str) -> Data:
+    """Return the MIME bundle of an answer, which bears no mark of the kernel's."""
+    source = unmarked(tame(source))
+    return bundle(markdown.render(source), source) | {"text/markdown": source}
+
+
 def report_bundle(source: str) -> Data:
-    """Return the MIME bundle of the kernel's own Markdown."""
+    """Return the MIME bundle of the kernel's own Markdown; names from outside may be in it."""
+    source = unmarked(tame(source))
     return own(bundle(markdown.render(source), source) | {"text/markdown": source})
 
 

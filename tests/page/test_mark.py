@@ -88,6 +88,23 @@ def test_an_answer_shows_it_in_no_form(
     assert [form for form in seen(shown) if MARK in form] == []
 
 
+@pytest.mark.parametrize("name", FORGERIES)
+def test_an_answer_that_is_of_no_turn_and_what_is_named_in_our_own_words_show_none(
+    name: str, page: NotebookPage, console: ConsolePage, shown: Shown
+) -> None:
+    text = f"{HOSTILE[name]} {MARK} \x1b]0;x\x07 &#x2756;"
+    for target in (page, console):
+        target.said(text)
+        target.warn(text)
+        target.close()
+    forms = seen(shown)
+    assert len(forms) == 4
+    page.report(text)
+    console.report(text)
+    assert [form for form in forms if MARK in form or "\x1b" in form] == []
+    assert [form for form in seen(shown) if form.count(MARK) > 1 or "\x1b" in form] == []
+
+
 def test_each_of_the_kernels_own_parts_begins_with_it_in_every_form(
     page: NotebookPage, shown: Shown
 ) -> None:

@@ -25,15 +25,16 @@ MOST_NAMED = 12  # how many values an error lists
 class Answer(Struct, frozen=True):
     """The answer of a magic; `Cells` shows it or acts on it, field by field.
 
-    Shown: `note` on a change, `value` that was asked for, `report` in Markdown, `warning` on
-    stderr, `page` in the front end's pager, `display` as a MIME bundle of safe HTML. About the
-    cell: `attach` adds an image to its prompt, `prompt` takes the place of a blank one, `clear`
-    empties its outputs, and `refresh` asks its prompt even if an answer is recorded.
+    Shown: `note` on a change, `value` that was asked for, `report` in Markdown, `said` as Claude's
+    answer, `warning` on stderr, `page` in the front end's pager, `display` as a MIME bundle of safe
+    HTML. About the cell: `attach` adds an image to its prompt, `prompt` takes the place of a blank
+    one, `clear` empties its outputs, and `refresh` asks its prompt even if an answer is recorded.
     """
 
     note: str = ""
     value: str = ""
     report: str = ""
+    said: str = ""
     warning: str = ""
     page: str = ""
     attach: str = ""

@@ -249,4 +249,4 @@ async def aside(conversation: Conversation, argument: str) -> Answer:
             raise UsageError(f"claude can't answer aside: {error.message}") from error
         except asyncio.CancelledError as stopped:
             raise Interrupted("Interrupted", hint="The conversation is as it was.") from stopped
-    return Answer(report=whole(str(found.get("response") or "*(no answer)*")))
+    return Answer(said=whole(str(found.get("response") or "*(no answer)*")))

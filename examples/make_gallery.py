@@ -240,7 +240,7 @@ def notebook() -> Any:
         nbformat.v4.new_code_cell(source, id=f"cell-{number}")
         for number, (source, _, _) in enumerate(CELLS, 1)
     ]
-    alone = "Write a file although nobody is there to ask (as in `nbconvert --execute`)."
+    alone = "Write another file although nobody is there to ask (as in `nbconvert --execute`)."
     made.cells.append(nbformat.v4.new_code_cell(alone, id="headless"))
     return made
 
@@ -260,7 +260,8 @@ def main() -> None:
             for cell, (_, answers, presses) in zip(made.cells[1:], CELLS, strict=False):
                 server.model = Script(answers, default=says("ok"))
                 run(page, cell, *presses, cell_id=cell.id)
-            server.model = Script([says(WRITE)], default=says("Then not."))
+            other = ToolUse("Write", {"file_path": "other.py", "content": HELLO})
+            server.model = Script([says(other)], default=says("Then not."))
             run(page, made.cells[-1], cell_id=None)
     written = nbformat.writes(made)
     found = told_by(written, str(folder))

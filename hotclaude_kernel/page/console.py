@@ -39,17 +39,17 @@ class ConsolePage(Page):
 
     def retract(self) -> None:
         """Say that the answer above is void: a console can't remove it."""
-        self._say("[the answer above broke off and is void; it begins again]")
+        self._tell("[the answer above broke off and is void; it begins again]")
 
     def status(self, text: str, *, kind: str = "") -> None:
         """Write a retry or a stall, but not twice in a row; other statuses would be noise."""
         if kind and kind != self._said:
-            self._say(f"[{text}]")
+            self._tell(f"[{text}]")
         self._said = kind
 
     def notice(self, text: str) -> None:
         """Write a line."""
-        self._say(f"[{text}]")
+        self._tell(f"[{text}]")
 
     def tool_started(self, block: Block) -> None:
         """Write the call as a line."""
@@ -57,19 +57,19 @@ class ConsolePage(Page):
 
         card = Card(block)
         self._cards[str(block.content.get("id", ""))] = card
-        self._say(f"[{card.line}]")
+        self._tell(f"[{card.line}]")
 
     def tool_ended(self, result: ToolResult) -> None:
         """Write the first line of a failed call's error."""
         if result.is_error:
-            self._say(f"[failed: {first_line(result.text)}]")
+            self._tell(f"[failed: {first_line(result.text)}]")
 
     def nested(self, block: Block) -> None:
         """Write a subagent's calls as lines."""
         if block.kind == "tool_use":
             from .cards import Card
 
-            self._say(f"[  {Card(block).line}]")
+            self._tell(f"[  {Card(block).line}]")
 
     def asking(self, tool_use_id: str, call: str = "") -> None:
         """Write the call that the question is about in full."""
@@ -79,7 +79,7 @@ class ConsolePage(Page):
 
     def decided(self, tool_use_id: str, decision: str) -> None:
         """Write the decision."""
-        self._say(f"[{decision}]")
+        self._tell(f"[{decision}]")
 
     def card(self, tool_use_id: str) -> Card | None:
         """Return the card of a tool use that was written; a plan is read from it."""
@@ -87,7 +87,7 @@ class ConsolePage(Page):
 
     def note(self, text: str) -> None:
         """Write a line of the kernel's own."""
-        self._say(f"[{text}]")
+        self._tell(f"[{text}]")
         self._throttle.fire(UPDATE_S)
 
     def withdraw(self, text: str, because: str) -> None:
@@ -136,7 +136,7 @@ class ConsolePage(Page):
         self._throttle.cancel()
         self._flush()
 
-    def _say(self, text: str) -> None:
+    def _tell(self, text: str) -> None:
         """Write a line of the kernel's own."""
         self._line(marked(without_ansi(text)))
 

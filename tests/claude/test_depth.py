@@ -122,4 +122,5 @@ def test_its_card_says_that_it_is_cut() -> None:
     given = {"input": frame["input"]}
     card = card_of(PermissionRequest(tool_name="mcp__tree__draw", tool_input=given))
     assert CUT in card.source
+    card.decide("denied")  # while it waits, the question shows the call
     assert "left out" in card.render({})

@@ -263,6 +263,7 @@ async def ask(book: Book, cell: str, text: str) -> bool:
     return turn.replayed
 
 
+@pytest.mark.long
 @pytest.mark.wire
 @pytest.mark.usefixtures("isolated")
 async def test_a_plan_approved_live_changes_the_mode_and_its_replay_does_not(

@@ -114,6 +114,7 @@ async def test_secrets_are_in_no_argument_and_are_not_recorded(
         pytest.param(SETTINGS.mcp_config, "", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 async def test_a_restart_says_which_servers_it_lacks(
     notebook_path: Path, config: str | None, how: str
 ) -> None:
@@ -131,6 +132,7 @@ async def test_a_restart_says_which_servers_it_lacks(
         await book.conversation.close()
 
 
+@pytest.mark.long
 async def test_a_system_prompt_may_be_longer_than_an_argument(
     book: Book, server: ModelServer
 ) -> None:

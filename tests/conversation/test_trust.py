@@ -81,6 +81,7 @@ async def test_nothing_acts_before_trust_and_all_of_it_after(
     assert intruder.made_by(last.session_pid) != []
 
 
+@pytest.mark.long
 async def test_the_users_own_servers_for_the_folder_stay(
     server: ModelServer, home: Path, notebook_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def _argv(pid: int | None) -> list[str]:
         return file.read().decode().split("\0")[:-1]
 
 
+@pytest.mark.long
 async def test_it_is_decided_anew_in_another_folder(
     server: ModelServer, home: Path, notebook_path: Path
 ) -> None:
@@ -172,6 +174,7 @@ async def test_what_was_recorded_with_trust_replays_without_and_the_other_way(
         await book.conversation.close()
 
 
+@pytest.mark.long
 async def test_what_is_left_out_is_not_pulled_in(
     server: ModelServer, home: Path, notebook_path: Path
 ) -> None:
@@ -194,6 +197,7 @@ async def test_what_is_left_out_is_not_pulled_in(
         await book.conversation.close()
 
 
+@pytest.mark.long
 async def test_a_trusted_folder_that_gains_what_acts_is_asked_about_again(
     server: ModelServer, home: Path, notebook_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,12 @@ UNITS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: repr(unit)[:24])
+def some(number: int, unit: str) -> Any:
+    """Every sixth is tried in the everyday run."""
+    return pytest.param(unit, marks=[pytest.mark.long] if number % 6 else [], id=repr(unit)[:24])
+
+
+@pytest.mark.parametrize("unit", [some(number, unit) for number, unit in enumerate(UNITS)])
 def test_any_repeated_text_takes_linear_time(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammar, "FREELY_QUOTED", 1_000)
     render("`warm` $x$")

@@ -23,6 +23,7 @@ def write_private(path: str, data: bytes) -> None:
     """Replace a file at once by one that only this user can read. Raises `OSError`."""
     from .files import PRIVATE, replace  # few starts write anything
 
+    os.makedirs(data_folder(), mode=0o700, exist_ok=True)  # the mode is that of the last one only
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     replace(path, data, mode=PRIVATE)
 

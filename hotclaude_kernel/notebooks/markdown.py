@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbconvert.exporters import Exporter
 
-from ..page.text import without_ansi
+from ..page.text import MARK, unmarked, without_ansi
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -30,13 +30,15 @@ class MarkdownExporter(Exporter):
         nb, resources = super().from_notebook_node(nb, resources, **kwargs)
         parts = [_cell(cell) for cell in nb.cells]
         text = "\n\n".join(part for part in parts if part) + "\n"
-        return without_ansi(text), resources  # the file may be shown in a terminal
+        # The file may be shown in a terminal. The marks of the kernel's own parts stay.
+        return MARK.join(map(without_ansi, text.split(MARK))), resources
 
 
 def _cell(cell: NotebookNode) -> str:
+    source = unmarked(str(cell.source))
     if cell.cell_type != "code":
-        return str(cell.source).strip()
-    prompt = "\n".join(f"> {line}".rstrip() for line in str(cell.source).splitlines())
+        return source.strip()
+    prompt = "\n".join(f"> {line}".rstrip() for line in source.splitlines())
     # An answer's outputs are cut between blocks and hold their own line ends: join them unchanged.
     said = "".join(_output(output) for output in cell.outputs).strip()
     return "\n\n".join(part for part in (prompt, said) if part)

@@ -28,6 +28,7 @@ WAITING = (
     "an interrupt withdraws the question."
 )
 LABEL_CHARACTERS = 100
+ON_A_BUTTON = 45  # a longer label is cut where the page is narrow
 WIDE = {"width": "auto", "max_width": "40em"}
 
 
@@ -59,6 +60,7 @@ class ButtonAsker:
         buttons = [form.button("Allow once", "success", lambda: Verdict(allow=True))]
         if rule:
             label = f"Allow {rule.text} for this session"
+            about += in_full(label)
             buttons.append(form.button(label, "", lambda: Verdict(allow=True, lasts=True)))
         deny = form.button("Deny", "danger", lambda: Verdict(allow=False, reason=reason.value))
         reason.on_submit(lambda _: form.settle(Verdict(allow=False, reason=reason.value)))
@@ -171,6 +173,14 @@ def _title(choice: Choice) -> str:
     return title + "".join(f"<li>{escape(visible(label))}</li>" for label in choice.labels)
 
 
+def in_full(label: str) -> str:
+    """Return a button's label as HTML that wraps, if a narrow page would cut the button's own."""
+    if len(label) <= ON_A_BUTTON:
+        return ""
+    line = escape(marked(f"The second button: {label}"))
+    return f'<div style="overflow-wrap:anywhere">{line}</div>'
+
+
 class _Offer(NamedTuple):
     """A button that nobody waits for: what takes it away, and what a press does in the end."""
 
@@ -201,7 +211,8 @@ class Form:
 
     def button(self, label: str, style: str, answer: Callable[[], Any], tip: str = "") -> Any:
         """Return a button that settles the question with `answer()`."""
-        layout = {"width": "auto", "flex": "none"}  # not narrower than its label
+        # Not narrower than its label, but never out of view.
+        layout = {"width": "auto", "flex": "none", "max_width": "100%"}
         button = self._keep(
             self._kit.Button(
                 description=visible(label)[:LABEL_CHARACTERS],

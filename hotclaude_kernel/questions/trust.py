@@ -24,7 +24,8 @@ TRUST = "Trust this folder"
 WITHOUT = "Go on without"
 MOST_CHARACTERS = 20_000  # of what would run; more can't be read in a cell, so it isn't asked there
 MOST_NAMES = 20
-IN_VIEW = 6  # of what would run; the box with more says that it scrolls
+# Of what would run, things and characters; the box with more says that it scrolls.
+IN_VIEW, CHARACTERS_IN_VIEW = 6, 400
 BOX = "max-height:24em;overflow:auto;contain:paint;border:1px solid #8888;padding:.5em"
 CODE = "white-space:pre-wrap;overflow-wrap:anywhere"
 NOTHING = "nothing"
@@ -126,7 +127,7 @@ def _card(look: Look, command: str) -> Data:
     since = " What it would run has changed since you trusted it." if look.changed else ""
     about = (
         f"It brings {counted(len(look.acts), 'thing')} that would act on this machine, as you, "
-        f"unasked{'; the box below scrolls' if len(look.acts) > IN_VIEW else ''}:"
+        f"unasked{'; the box below scrolls' if _scrolls(look) else ''}:"
         if look.acts
         else "It brings nothing that runs by itself, but texts that Claude would follow."
     )
@@ -140,6 +141,11 @@ def _card(look: Look, command: str) -> Data:
     html = f"<b>{escape(marked(head))}</b><div>{about}{since}</div>{framed}{also}{grey(rules)}"
     plain = "\n".join([head, about + since, *lines(look), rules])
     return bundle(html, plain)
+
+
+def _scrolls(look: Look) -> bool:
+    told = sum(len(act.does) for act in look.acts)
+    return len(look.acts) > IN_VIEW or told > CHARACTERS_IN_VIEW
 
 
 def _of_file(path: str, acts: list[Act]) -> str:

@@ -425,6 +425,7 @@ class TestClaudesOwn:
         with open(file, encoding="utf-8") as opened:  # noqa: PTH123
             assert json.load(opened) == {"mcpServers": servers}
         assert os.stat(file).st_mode & 0o777 == 0o600  # noqa: PTH116
+        assert (home / ".local/share/hotclaude").stat().st_mode & 0o777 == 0o700
         by_claude(
             home, folder, hasTrustDialogAccepted=False, mcpServers=servers, disabledMcpServers=off
         )

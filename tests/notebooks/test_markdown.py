@@ -8,6 +8,7 @@ import nbformat
 from nbformat import v4
 
 from hotclaude_kernel.notebooks.markdown import MarkdownExporter
+from hotclaude_kernel.page.text import MARK
 
 HOSTILE = "a\x1b]0;title\x07b\x9b31mc\u202ed\x00e"
 
@@ -29,3 +30,13 @@ def test_it_holds_no_byte_that_acts_on_a_terminal() -> None:
     assert "printed\tab" in text
     assert "\n  indented\n" in text
     assert "E: v ab" in text
+
+
+def test_the_kernels_own_parts_keep_their_mark_and_nothing_else_has_it() -> None:
+    data = {"text/markdown": f"{MARK} **Bash** `ls` · done\n\n", "text/plain": ""}
+    cell = v4.new_code_cell(f"{MARK} a &#x2756; prompt")
+    cell.outputs = [v4.new_output("display_data", data=data)]
+    nb = v4.new_notebook(cells=[v4.new_markdown_cell(f"{MARK} text"), cell])
+    text, _ = MarkdownExporter().from_notebook_node(nb)
+    assert [line for line in text.splitlines() if MARK in line] == [f"{MARK} **Bash** `ls` · done"]
+    assert "&#x2756;" not in text

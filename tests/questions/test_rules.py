@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hotclaude_kernel.claude.session import PermissionRequest
-from hotclaude_kernel.questions.buttons import LABEL_CHARACTERS
+from hotclaude_kernel.questions.buttons import LABEL_CHARACTERS, in_full
 from hotclaude_kernel.questions.rules import Rule, allows, offered
 
 from ..hostile import corpus, entry
@@ -256,3 +256,10 @@ class TestWhatARuleAllows:
         assert changes is not None
         (inside / "link").replace(inside / "made.txt")
         assert not allows(changes, write("made.txt"), str(inside))
+
+
+def test_a_rule_that_a_narrow_page_would_cut_stands_above_its_button_too() -> None:
+    short, long = "Allow `ls *` for this session", f"Allow `touch {'a' * 50}` for this session"
+    assert in_full(short) == ""
+    assert long in in_full(long)
+    assert "overflow-wrap:anywhere" in in_full(long)

@@ -67,7 +67,7 @@ def fault(frames: Sequence[Frame]) -> str:
 def _uses(frames: Sequence[Frame]) -> list[tuple[str, str | None]]:
     """Return the id of each tool use of a turn, and of the subagent's call that it belongs to."""
     return [
-        (block["id"], frame.get("parent_tool_use_id"))
+        (block.get("id"), frame.get("parent_tool_use_id"))
         for frame in frames
         if frame.get("type") == "assistant"
         for block in frame["message"]["content"]
@@ -112,7 +112,7 @@ class _Turn:
             if kind in ("text", "thinking") and not isinstance(block[kind], str):
                 return f"its {kind} is none"
             if kind == "tool_use":
-                if not (isinstance(block["id"], str) and isinstance(block["name"], str)):
+                if not all(isinstance(block.get(name), str) for name in ("id", "name")):
                     return "a tool use has no id or no name"
                 self._made.add(block["id"])
         return ""

@@ -74,13 +74,19 @@ def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
 
 
 class Said(NamedTuple):
-    """A turn: the turns before it, what was asked, and the answer."""
+    """A turn: the turns before it, what was asked, the answer, and the notes if it read them."""
 
     before: tuple[Said, ...]
     text: str
     image: bytes
     effort: str | None
     answer: str
+    notes: str | None = None
+
+    @property
+    def question(self) -> Said:
+        """What is asked, whatever was answered and read."""
+        return self._replace(answer="", notes=None)
 
 
 Entry = tuple[str | None, Said]  # a turn, and the cell that shows it
@@ -100,7 +106,7 @@ class Model:
     def replayed(self, asked: Said, notes: str, endpoint: str) -> Said | None:
         """Return the turn that answers the question of `asked`, whose answer is not looked at."""
         for said, then, by in reversed(self.answers):
-            same = said._replace(answer="") == asked._replace(answer="") and by == endpoint
+            same = said.question == asked.question and by == endpoint
             if same and (then in (None, notes) or notes in self._later(said)):
                 return said
         return None
@@ -389,7 +395,8 @@ class History(RuleBasedStateMachine):
             return
         assert turn is not None
         assert turn.replayed is (replays is not None)
-        said = replays or asked._replace(answer=Answering.answer)
+        read = self.notes if NOTES in text else None
+        said = replays or asked._replace(answer=Answering.answer, notes=read)
         assert turn.text == said.answer
         self.nodes[said] = turn.node
         if replays is None:

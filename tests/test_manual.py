@@ -31,6 +31,13 @@ def test_links_of_a_page_lead_to_files_and_headings(page: Path) -> None:
         assert not anchor or anchor in anchors(target), anchor
 
 
+def test_the_tests_that_the_page_on_security_names_are_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)`", page)
+    assert len(named) > 20
+    assert not [name for name in named if not (ROOT / "tests" / name).exists()]
+
+
 def test_readme_leads_to_each_page() -> None:
     linked = {file for file, _ in links(ROOT / "README.md")}
     assert {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")} <= linked

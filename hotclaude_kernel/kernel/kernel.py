@@ -111,8 +111,9 @@ class HotClaudeKernel(ConfiguredKernel):
         A silent request, or one that is kept out of the history, comes from the front end and not
         from the user. It never reaches Claude.
         """
+        unevaluated = _unevaluated(user_expressions)
         if silent or not store_history or not code.strip():
-            return self._ok()
+            return self._ok() | unevaluated
         parent = self.get_parent("shell")
         output = CellOutput(self, parent)
         if threading.current_thread() is not threading.main_thread():
@@ -130,7 +131,7 @@ class HotClaudeKernel(ConfiguredKernel):
         reply = await self._replied(self._work, output)
         self._reply.set_result(reply)
         self._work = self.executing = self._output = self._page = None
-        return reply
+        return reply | unevaluated if reply["status"] == "ok" else reply
 
     async def _run(self, cell: Cell, page: Page, asker: Asker | None) -> Frame:
         if self._refused is not None:
@@ -218,7 +219,6 @@ class HotClaudeKernel(ConfiguredKernel):
             "status": "ok",
             "execution_count": self.execution_count,
             "payload": payload,
-            "user_expressions": {},
         }
 
     def _error(self, output: CellOutput, error: HotClaudeError) -> Frame:
@@ -330,6 +330,21 @@ class HotClaudeKernel(ConfiguredKernel):
 def _client(request: Frame) -> str:
     """Return the session id of the front end that sent a request."""
     return str(request["header"].get("session", ""))
+
+
+def _unevaluated(expressions: Frame | None) -> Frame:
+    """Return the part of a reply that answers expressions: none can be evaluated here.
+
+    Each name gets an answer of its own: MyST and Quarto end a build that lacks one.
+    """
+    error = {
+        "status": "error",
+        "ename": "UsageError",
+        "evalue": "A conversation evaluates no expressions",
+        "traceback": [],
+    }
+    names = expressions if isinstance(expressions, dict) else {}
+    return {"user_expressions": dict.fromkeys(names, error)}
 
 
 def _page(output: CellOutput, cell_id: str | None, allow_stdin: bool) -> Page:

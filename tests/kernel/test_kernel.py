@@ -76,6 +76,19 @@ class TestConversation:
         assert notebook.run("import os", **options).status == "ok"
         assert server.requests == []
 
+    @pytest.mark.parametrize("options", [{}, {"silent": True, "store_history": False}])
+    def test_expressions_are_answered_name_by_name(
+        self, notebook: Notebook, options: dict[str, Any]
+    ) -> None:
+        asked = {"a": "1 + 1", "b": "topic"}
+        reply = notebook.reply(notebook.send("%rerun", user_expressions=asked, **options))
+        assert reply.content["status"] == "ok"
+        found = reply.content["user_expressions"]
+        assert {name: answer["status"] for name, answer in found.items()} == {
+            "a": "error",
+            "b": "error",
+        }
+
     @pytest.mark.parametrize("code", ["", "  \n\n ", "\n"])
     def test_an_empty_cell_is_nothing(
         self, notebook: Notebook, server: ModelServer, code: str

@@ -1,4 +1,4 @@
-"""The question about a folder, in JupyterLab: seen in both themes, and answered by a click."""
+"""The question about a folder: seen in both themes, and answered by a click."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hotclaude_kernel.modelserver.replies import Gate, Reply, Wait
 
 from ..support.intruder import Intruder, put
 from ..support.waiting import until
-from .frontend import LAB
+from .frontend import LAB, NOTEBOOK_7
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +74,23 @@ class TestLab:
         sheet.wait_unasked(at)
         assert "since it is not trusted: CLAUDE.md" in sheet.text(at)
         sheet.shoot(shots, "lab-trust-text-after")
+
+
+class TestNotebook7:
+    front = NOTEBOOK_7
+
+    def test_a_no_leaves_the_folder_out(self, desk: Desk, shots: Path) -> None:
+        intruder = Intruder(desk.server.root / "beside" / "stranger")
+        desk.notebook = f"beside/stranger/{desk.notebook}"
+        sheet = desk.open()
+        at = sheet.start("hello")
+        sheet.wait_asked(at, "Trust the folder")
+        sheet.shoot(shots, "notebook-trust")
+        sheet.press(at, "Go on without")
+        sheet.wait_done(at)
+        sheet.wait_unasked(at)
+        assert "since it is not trusted" in sheet.text(at)
+        sheet.shoot(shots, "notebook-trust-no")
+        sheet.run("again")  # it is asked once
+        assert len(desk.requests) == 2
+        assert intruder.ran == set()

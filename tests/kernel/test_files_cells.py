@@ -49,12 +49,12 @@ class TestFiles:
         files.run("back another b", "back-b")
         assert file.read_text() == "after\nmore\n"  # unless it is asked for, files stay
         cell = files.run("%rewind-files")
-        assert cell.markdown.startswith("Files that would go back to before turn 2 (")
+        assert "\n\nFiles that would go back to before turn 2 (" in cell.markdown
         assert f"- `{file}`" in cell.markdown
         assert "`%rewind-files 2 now` does it." in cell.markdown
         assert file.read_text() == "after\nmore\n"
         cell = files.run("%rewind-files now")
-        assert cell.markdown.startswith("Files that went back to before turn 2 (")
+        assert "\n\nFiles that went back to before turn 2 (" in cell.markdown
         assert file.read_text() == "before\n"
         assert said(files.run("%rewind-files now")) == "no file differs from before turn 2"
         assert len(files.server.requests) == 5

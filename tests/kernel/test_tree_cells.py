@@ -50,7 +50,7 @@ def grown(desk: Desk) -> Desk:
     desk.ask("a", "b", "c")
     cell = desk.run("grown another b", "grown-b")
     assert [line["text/plain"] for line in cell.outputs][:2] == [
-        "Rewound before turn 2; turns 2–3 are branch branch-1",
+        "❖ Rewound before turn 2; turns 2–3 are branch branch-1",
         "ok",
     ]
     return desk
@@ -65,14 +65,17 @@ class TestRunningACellAgain:
 
     def test_the_tree_shows_both_runs_and_where_it_stands(self, grown: Desk) -> None:
         cell = grown.run("%tree")
-        assert cell.plain.splitlines() == [
+        head, blank, *lines = cell.plain.split("\n")
+        assert (head, blank) == ("❖ Hot Claude", "")
+        assert lines == [
             "● 1  grown a",
             "├─○ 2  grown b",
             "│ ○ 3  grown c  [branch-1]",
             "◉ 2  grown another b  [main]  ← you are here",
         ]
         [shown] = cell.outputs
-        assert shown["text/markdown"] == "".join(f"    {line}\n" for line in cell.plain.split("\n"))
+        source = "".join(f"    {line}\n" for line in lines)
+        assert shown["text/markdown"] == f"❖ Hot Claude\n\n{source}"
         assert shown["text/html"].count("<circle") == 5
         assert "<details>" in shown["text/html"]
         assert foreign(shown["text/html"]) == []
@@ -362,9 +365,10 @@ class TestAsking:
         desk.run("%budget 2,000,000 tokens")
         desk.run("%budget turn 0.10 usd")
         cell = desk.run("%budget turn 50k tokens")
-        limits = [line.split(" | ")[2].strip(" |") for line in cell.markdown.splitlines()[2:]]
+        table = cell.markdown.splitlines()[4:]
+        limits = [line.split(" | ")[2].strip(" |") for line in table]
         assert limits == ["$2.0000", "2,000,000 tokens", "$0.1000", "50,000 tokens"]
-        rows = [line.split(" | ")[0].strip(" |") for line in cell.markdown.splitlines()[2:]]
+        rows = [line.split(" | ")[0].strip(" |") for line in table]
         assert len({*rows}) == 4
         desk.run("%budget turn default")
         assert desk.run("%budget").markdown.count("none") == 2
@@ -434,7 +438,7 @@ class TestHostile:
         assert foreign(shown["text/html"]) == []
         assert "&lt;script&gt;" in shown["text/html"]
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2066-\u2069]", cell.plain)
-        assert shown["text/markdown"].startswith("    ")
+        assert shown["text/markdown"].startswith("❖ Hot Claude\n\n    ")
         listed = desk.run("%branches").outputs[0]["text/html"]
         assert "<script" not in listed
         assert "<img" not in listed

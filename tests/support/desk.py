@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hotclaude_kernel.modelserver.script import Script
 from hotclaude_kernel.modelserver.server import ModelServer
+from hotclaude_kernel.page.text import MARK
 
 from .environment import isolated_env
 from .frontend import Cell, Notebook, open_notebook
@@ -69,9 +70,11 @@ def open_desk(binary: str, home: Path, *arguments: str) -> Iterator[Desk]:
 
 
 def said(cell: Cell) -> str:
-    """The first line of ours that a cell shows."""
+    """The first line of ours that a cell shows, without the mark that it begins with."""
     assert cell.status == "ok", cell.reply["content"]
-    return str(cell.outputs[0]["text/plain"])
+    text = str(cell.outputs[0]["text/plain"])
+    assert text.startswith(MARK)
+    return text.removeprefix(MARK).lstrip()
 
 
 def value(cell: Cell) -> str:

@@ -169,7 +169,7 @@ class TestByInput:
 
     def ask(self, notebook: Notebook, code: str, answer: str) -> Cell:
         message_id = notebook.send(code, cell_id=None, allow_stdin=True)
-        assert notebook.question().startswith("Trust this folder, with all that is listed above?")
+        assert notebook.question().startswith("❖ Trust this folder, with all that is listed above?")
         notebook.answer(answer)
         return notebook.collect(message_id)
 

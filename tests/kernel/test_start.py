@@ -176,7 +176,7 @@ class TestBeforeTheSpawn:
         assert folders.accept(folders.look(str(home / "work"))) == ""
         _, opened, listed = json.loads(run(BEFORE_THE_SPAWN, env=bare, cwd=home / "work"))
         assert others(opened) == [f"{home}/.claude/.claude.json", trust_file(home)]
-        dots = f"{home}/work/.claude"
+        dots = str(home / "work" / ".claude")
         below = ["agents", "commands", "skills", "skills/skilled", "workflows"]
         assert sorted(inside(listed, home)) == [f"{dots}/{name}" for name in below]
 

@@ -120,7 +120,7 @@ FORGED: dict[str, tuple[int, Frame, str]] = {
         "speaks as hotclaude",
     ),
     "a notice that is no text": (6, notice("informational", content=["x"]), "no text"),
-    "a mode that there is not": (6, notice("status", permissionMode="root"), "no such mode"),
+    "an unknown mode": (6, notice("status", permissionMode="root"), "no such mode"),
     "an entry of a transcript": (6, {"type": "attachment", "attachment": {}}, "no recording holds"),
     "a meta message": (6, returned(HIDDEN, isMeta=True, isSynthetic=True), "something else"),
     "a system frame": (6, notice("api_retry"), "no recording holds"),
